@@ -1,0 +1,31 @@
+/* Time, injected: everything that needs a clock takes one, so that a test can turn its hands. */
+#ifndef TILLBOX_CORE_CLOCK_H
+#define TILLBOX_CORE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct clock {
+    /* Milliseconds since 1970-01-01T00:00:00Z. May jump either way. */
+    int64_t (*wall_ms)(void *context);
+    /* Nanoseconds since some fixed moment. Never goes back. */
+    int64_t (*monotonic_ns)(void *context);
+    void (*sleep_ms)(void *context, int64_t duration_ms);
+    void *context;
+};
+
+/* The machine's own clocks. */
+extern const struct clock clock_system;
+
+int64_t clock_wall_ms(const struct clock *clock);
+int64_t clock_monotonic_ns(const struct clock *clock);
+int64_t clock_monotonic_ms(const struct clock *clock);
+void clock_sleep_ms(const struct clock *clock, int64_t duration_ms);
+
+enum { CLOCK_TEXT_SIZE = 32 };
+
+/* Writes `wall_ms` as RFC 3339 in UTC with milliseconds, "2026-01-31T09:05:00.250Z", with its NUL.
+ * A moment outside the years 0 to 9999 is clamped to their ends. */
+void clock_format_utc(int64_t wall_ms, char ret_text[static CLOCK_TEXT_SIZE]);
+
+#endif
