@@ -1,6 +1,7 @@
 # Tillbox. `make help` lists the targets; `make run` and `make test` set up what they need.
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := build
+comma := ,
 
 VERSION := $(shell cat VERSION)
 BUILD   ?= build
@@ -29,13 +30,97 @@ GENERATED := $(BUILD)/gen/schema_journal.c
 
 object     = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
-# everything of a program but its main, for the unit tests
+# everything of the program but its main, for tests and benchmarks to link
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
                  $(BUILD)/gen/schema_journal.o
-UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNITS))
-BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(BENCH))
+SUPPORT_OBJ   := $(call object,$(SUPPORT))
+UNIT_BIN  := $(patsubst %.c,$(BUILD)/%,$(UNITS))
+BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH))
+LIBRARY   := $(APPLIANCE_OBJ) $(CORE_OBJ)
+ALL_OBJ   := $(call object,$(APPLIANCE) $(UNITS) $(BENCH)) $(SUPPORT_OBJ) $(LIBRARY)
 
 .PHONY: build
 build: $(BUILD)/appliance ## compile the programs into build/
 
-$(BUILD)/appliance: $(BUILD)/appliance/main.o $(APPLIANCE_OBJ) $(CORE_OBJ)
+$(BUILD)/appliance: $(BUILD)/appliance/main.o $(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/gen/schema_journal.c: tools/embed-sql.sh $(sort $(wildcard schema/journal/*.sql))
+	@mkdir -p $(@D)
+	sh $< SCHEMA_JOURNAL $(filter %.sql,$^) > $@
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+-include $(ALL_OBJ:.o=.d)
+
+.PHONY: tests-build
+tests-build: $(UNIT_BIN) $(BENCH_BIN)
+
+.PHONY: run
+run: ## install what is missing, build, start on ./var
+	tools/install-deps.sh run
+	$(MAKE) build
+	tools/run.sh $(ARGS)
+
+.PHONY: test
+test: ## install what is missing, run every test, end with "N passed, N failed"
+	tools/install-deps.sh test
+	$(MAKE) build tests-build
+	$(PYTHON) tools/run_tests.py --build $(BUILD)
+
+.PHONY: check
+check: tests-build ## units on SQLite alone, under 10 s
+	$(PYTHON) tools/run_tests.py --build $(BUILD) --only-units
+
+SANITIZED = $(MAKE) BUILD=build/$(1) OPTIMIZE="-O1 -fno-omit-frame-pointer -fsanitize=$(2)"
+
+.PHONY: check-asan check-tsan
+check-asan: ## units and API tests under AddressSanitizer and UBSan
+	$(call SANITIZED,asan,address$(comma)undefined -fno-sanitize-recover=all) build tests-build
+	$(PYTHON) tools/run_tests.py --build build/asan --without crash
+check-tsan: ## units and API tests under ThreadSanitizer
+	$(call SANITIZED,tsan,thread) build tests-build
+	$(PYTHON) tools/run_tests.py --build build/tsan --without crash
+
+.PHONY: check-crash
+check-crash: build ## 100 x kill -9 under load, every 201 accounted for
+	$(PYTHON) tests/integration/crash.py --build $(BUILD) --kills $(or $(KILLS),100)
+
+.PHONY: bench
+bench: build tests-build ## each figure beside its ceiling
+	$(PYTHON) tests/bench/bench.py --build $(BUILD) $(ARGS)
+
+.PHONY: lint layers sizes selftest fresh
+lint: ## formatter, compilers, analysers
+	tools/lint.sh
+layers: ## who may include whom
+	tools/layers.py
+sizes: ## lengths of functions and files
+	tools/sizes.py
+selftest: ## plant a fault for each gate and see it go red
+	tools/selftest.py
+fresh: ## make run and make test in a clean Debian tree
+	tests/fresh/fresh_system.sh
+
+.PHONY: format
+format: ## apply clang-format
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+.PHONY: clean
+clean: ## remove build/
+	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

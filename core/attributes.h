@@ -5,8 +5,8 @@
 /* The caller must look at what the function returns. */
 #define MUST_CHECK __attribute__((warn_unused_result))
 
-/* printf-like: `format` and `first` are 1-based argument positions. */
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+/* printf-like: `position` and `first` are 1-based argument positions. */
+#define PRINTF_LIKE(position, first) __attribute__((format(printf, position, first)))
 
 /* The variable is released by `function(&variable)` when it goes out of scope. */
 #define CLEANUP(function) __attribute__((cleanup(function)))

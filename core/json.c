@@ -1,0 +1,123 @@
+#include "core/json.h"
+
+#include <assert.h>
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <string.h>
+
+/* `struct json` is cJSON's node under a name of our own: only this file knows. */
+static const cJSON *node(const struct json *value)
+{
+    return (const cJSON *)value;
+}
+
+static const struct json *value_of(const cJSON *item)
+{
+    return (const struct json *)item;
+}
+
+static enum result check_names(const cJSON *object, struct error *error)
+{
+    int count = 0;
+    for (const cJSON *member = object->child; member; member = member->next) {
+        if (++count > JSON_MEMBERS_MAX)
+            return error_set(error, RESULT_MALFORMED, "an object has more than %d members",
+                             JSON_MEMBERS_MAX);
+        for (const cJSON *earlier = object->child; earlier != member; earlier = earlier->next)
+            if (strcmp(earlier->string, member->string) == 0)
+                return error_set(error, RESULT_MALFORMED, "the name \"%.64s\" appears twice",
+                                 member->string);
+    }
+    return RESULT_OK;
+}
+
+/* Recursion is safe: the depth has been checked. */
+static enum result check_objects(const cJSON *item, struct error *error)
+{
+    enum result result = cJSON_IsObject(item) ? check_names(item, error) : RESULT_OK;
+    for (const cJSON *child = item->child; child && result == RESULT_OK; child = child->next)
+        result = check_objects(child, error);
+    return result;
+}
+
+enum result json_parse(const char *text, size_t size, struct json **ret_document,
+                       struct error *error)
+{
+    enum result result = json_check_syntax(text, size, error);
+    if (result != RESULT_OK)
+        return result;
+    cJSON *document = cJSON_ParseWithLength(text, size);
+    if (!document)
+        return error_set(error, RESULT_NO_MEMORY, "no memory for the document");
+    result = check_objects(document, error);
+    if (result != RESULT_OK) {
+        cJSON_Delete(document);
+        return result;
+    }
+    *ret_document = (struct json *)document;
+    return RESULT_OK;
+}
+
+void json_free(struct json *document)
+{
+    cJSON_Delete((cJSON *)document);
+}
+
+enum json_kind json_kind(const struct json *value)
+{
+    const cJSON *item = node(value);
+    if (cJSON_IsObject(item))
+        return JSON_OBJECT;
+    if (cJSON_IsArray(item))
+        return JSON_ARRAY;
+    if (cJSON_IsString(item))
+        return JSON_STRING;
+    if (cJSON_IsNumber(item))
+        return JSON_NUMBER;
+    return cJSON_IsBool(item) ? JSON_BOOLEAN : JSON_NULL;
+}
+
+const char *json_kind_text(enum json_kind kind)
+{
+    static const char *const TEXTS[] = {
+        [JSON_NULL] = "null",         [JSON_BOOLEAN] = "a boolean", [JSON_NUMBER] = "a number",
+        [JSON_STRING] = "a string",   [JSON_ARRAY] = "an array",    [JSON_OBJECT] = "an object",
+    };
+    return TEXTS[kind];
+}
+
+const struct json *json_member(const struct json *object, const char *name)
+{
+    return value_of(cJSON_GetObjectItemCaseSensitive(node(object), name));
+}
+
+const struct json *json_first(const struct json *parent)
+{
+    return value_of(node(parent)->child);
+}
+
+const struct json *json_next(const struct json *child)
+{
+    return value_of(node(child)->next);
+}
+
+const char *json_name(const struct json *member)
+{
+    return node(member)->string;
+}
+
+const char *json_text(const struct json *string)
+{
+    assert(json_kind(string) == JSON_STRING);
+    return node(string)->valuestring;
+}
+
+enum result json_integer(const struct json *value, int64_t *ret_number)
+{
+    double number = node(value)->valuedouble;
+    if (json_kind(value) != JSON_NUMBER || !(fabs(number) <= (double)JSON_INTEGER_MAX) ||
+        floor(number) < number)
+        return RESULT_INVALID;
+    *ret_number = (int64_t)number;
+    return RESULT_OK;
+}

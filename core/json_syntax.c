@@ -1,0 +1,208 @@
+/* The grammar of RFC 8259, to the letter. cJSON takes "01", raw control characters and invalid
+ * UTF-8; this check, in front of it, doesn't. */
+#include <string.h>
+
+#include "core/json.h"
+#include "core/utf8.h"
+
+struct scan {
+    const char *text;
+    size_t size;
+    size_t at;
+    int depth;
+    struct error *error;
+};
+
+static enum result scan_value(struct scan *scan);
+
+static enum result fail(struct scan *scan, const char *what)
+{
+    return error_set(scan->error, RESULT_MALFORMED, "%s at byte %zu", what, scan->at);
+}
+
+/* The byte at hand, NUL at the end: a NUL in the text fits nowhere in the grammar. */
+static char peek(const struct scan *scan)
+{
+    return scan->at < scan->size ? scan->text[scan->at] : '\0';
+}
+
+static bool take(struct scan *scan, char wanted)
+{
+    if (scan->at >= scan->size || scan->text[scan->at] != wanted)
+        return false;
+    scan->at++;
+    return true;
+}
+
+static void skip_space(struct scan *scan)
+{
+    while (scan->at < scan->size && strchr(" \t\r\n", scan->text[scan->at]) &&
+           scan->text[scan->at] != '\0')
+        scan->at++;
+}
+
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+static bool take_digits(struct scan *scan)
+{
+    size_t before = scan->at;
+    while (is_digit(peek(scan)))
+        scan->at++;
+    return scan->at > before;
+}
+
+static enum result scan_number(struct scan *scan)
+{
+    take(scan, '-');
+    if (!take(scan, '0') && !take_digits(scan))
+        return fail(scan, "a digit is missing");
+    if (is_digit(peek(scan)))
+        return fail(scan, "a number may not start with 0");
+    if (take(scan, '.') && !take_digits(scan))
+        return fail(scan, "a digit is missing");
+    if (take(scan, 'e') || take(scan, 'E')) {
+        if (!take(scan, '+'))
+            take(scan, '-');
+        if (!take_digits(scan))
+            return fail(scan, "a digit is missing");
+    }
+    return RESULT_OK;
+}
+
+static bool take_hex4(struct scan *scan, unsigned *ret_unit)
+{
+    unsigned unit = 0;
+    for (int i = 0; i < 4; i++, scan->at++) {
+        char byte = peek(scan);
+        if (is_digit(byte))
+            unit = unit << 4 | (unsigned)(byte - '0');
+        else if ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'f')
+            unit = unit << 4 | (unsigned)((byte | 0x20) - 'a' + 10);
+        else
+            return false;
+    }
+    *ret_unit = unit;
+    return true;
+}
+
+static enum result scan_unicode_escape(struct scan *scan)
+{
+    unsigned unit = 0, low = 0;
+    if (!take_hex4(scan, &unit))
+        return fail(scan, "four hexadecimal digits are missing");
+    if (unit == 0)
+        return fail(scan, "the NUL character is not allowed");
+    bool high_surrogate = unit >= 0xD800 && unit <= 0xDBFF;
+    bool paired = high_surrogate && take(scan, '\\') && take(scan, 'u') && take_hex4(scan, &low) &&
+                  low >= 0xDC00 && low <= 0xDFFF;
+    if ((high_surrogate || (unit >= 0xDC00 && unit <= 0xDFFF)) && !paired)
+        return fail(scan, "half a surrogate pair");
+    return RESULT_OK;
+}
+
+static enum result scan_escape(struct scan *scan)
+{
+    if (take(scan, 'u'))
+        return scan_unicode_escape(scan);
+    if (peek(scan) == '\0' || !strchr("\"\\/bfnrt", peek(scan)))
+        return fail(scan, "an unknown escape");
+    scan->at++;
+    return RESULT_OK;
+}
+
+static enum result scan_string(struct scan *scan)
+{
+    if (!take(scan, '"'))
+        return fail(scan, "a string is missing");
+    while (scan->at < scan->size) {
+        if (take(scan, '"'))
+            return RESULT_OK;
+        if (take(scan, '\\')) {
+            enum result result = scan_escape(scan);
+            if (result != RESULT_OK)
+                return result;
+            continue;
+        }
+        if ((unsigned char)peek(scan) < 0x20)
+            return fail(scan, "a control character in a string");
+        size_t length = utf8_sequence_length(scan->text + scan->at, scan->size - scan->at);
+        if (length == 0)
+            return fail(scan, "invalid UTF-8");
+        scan->at += length;
+    }
+    return fail(scan, "a string isn't closed");
+}
+
+static enum result scan_member(struct scan *scan)
+{
+    skip_space(scan);
+    enum result result = scan_string(scan);
+    if (result != RESULT_OK)
+        return result;
+    skip_space(scan);
+    if (!take(scan, ':'))
+        return fail(scan, "a colon is missing");
+    return scan_value(scan);
+}
+
+/* After the opening bracket: elements between commas, up to `close`. */
+static enum result scan_elements(struct scan *scan, char close,
+                                 enum result (*scan_element)(struct scan *))
+{
+    if (++scan->depth > JSON_DEPTH_MAX)
+        return fail(scan, "nested too deep");
+    skip_space(scan);
+    bool closed = take(scan, close);
+    while (!closed) {
+        enum result result = scan_element(scan);
+        if (result != RESULT_OK)
+            return result;
+        skip_space(scan);
+        closed = take(scan, close);
+        if (!closed && !take(scan, ','))
+            return fail(scan, "a comma or a closing bracket is missing");
+    }
+    scan->depth--;
+    return RESULT_OK;
+}
+
+static enum result scan_word(struct scan *scan)
+{
+    static const char *const WORDS[] = {"true", "false", "null"};
+    for (size_t i = 0; i < ARRAY_LENGTH(WORDS); i++) {
+        size_t length = strlen(WORDS[i]);
+        if (scan->size - scan->at >= length &&
+            memcmp(scan->text + scan->at, WORDS[i], length) == 0) {
+            scan->at += length;
+            return RESULT_OK;
+        }
+    }
+    return fail(scan, "a value is missing");
+}
+
+static enum result scan_value(struct scan *scan)
+{
+    skip_space(scan);
+    if (take(scan, '{'))
+        return scan_elements(scan, '}', scan_member);
+    if (take(scan, '['))
+        return scan_elements(scan, ']', scan_value);
+    if (peek(scan) == '"')
+        return scan_string(scan);
+    if (peek(scan) == '-' || is_digit(peek(scan)))
+        return scan_number(scan);
+    return scan_word(scan);
+}
+
+enum result json_check_syntax(const char *text, size_t size, struct error *error)
+{
+    struct scan scan = {.text = text, .size = size, .error = error};
+    enum result result = scan_value(&scan);
+    if (result != RESULT_OK)
+        return result;
+    skip_space(&scan);
+    return scan.at == size ? RESULT_OK : fail(&scan, "something follows the value");
+}

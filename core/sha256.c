@@ -1,0 +1,60 @@
+#include "core/sha256.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+struct sha256 {
+    EVP_MD *algorithm;
+    EVP_MD_CTX *state;
+};
+
+enum result sha256_new(struct sha256 **ret_hasher)
+{
+    struct sha256 *hasher = calloc(1, sizeof *hasher);
+    if (!hasher)
+        return RESULT_NO_MEMORY;
+    hasher->algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+    hasher->state = EVP_MD_CTX_new();
+    if (!hasher->algorithm || !hasher->state) {
+        sha256_free(hasher);
+        return RESULT_NO_MEMORY;
+    }
+    *ret_hasher = hasher;
+    return RESULT_OK;
+}
+
+void sha256_free(struct sha256 *hasher)
+{
+    if (!hasher)
+        return;
+    EVP_MD_CTX_free(hasher->state);
+    EVP_MD_free(hasher->algorithm);
+    free(hasher);
+}
+
+static void require(int done)
+{
+    if (done != 1)
+        abort();
+}
+
+void sha256_begin(struct sha256 *hasher)
+{
+    require(EVP_DigestInit_ex(hasher->state, hasher->algorithm, NULL));
+}
+
+void sha256_add(struct sha256 *hasher, const void *bytes, size_t size)
+{
+    require(EVP_DigestUpdate(hasher->state, bytes, size));
+}
+
+void sha256_end(struct sha256 *hasher, uint8_t ret_digest[static SHA256_SIZE])
+{
+    require(EVP_DigestFinal_ex(hasher->state, ret_digest, NULL));
+}
+
+bool constant_time_equal(const void *left, const void *right, size_t size)
+{
+    return CRYPTO_memcmp(left, right, size) == 0;
+}

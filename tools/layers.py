@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Checks who may include and call what. usage: tools/layers.py [ROOT]
+
+Every .c and .h file under the folders named below is read; tests are exempt. A violation is
+printed as "file:line: message"; exit 1 if there is any."""
+import fnmatch
+import pathlib
+import re
+import sys
+
+# folder   FOLDER includes "…" only from these folders
+# system   <…> headers that every file may include (besides those of the C standard library)
+# pure     these files include only the C standard library, each other and the headers the row names
+# vendor   these <…> headers are included only in the files that the row names
+# call     these functions are called only in the files that the row names
+RULES = [
+    ("folder", "core", "core"),
+    ("folder", "appliance", "core appliance"),
+    ("folder", "bridge", "core bridge"),
+    ("system", "arpa/inet.h dirent.h fcntl.h getopt.h grp.h ifaddrs.h libgen.h linux/*.h net/if.h"
+               " netdb.h netinet/*.h poll.h pthread.h pwd.h sched.h semaphore.h spawn.h strings.h"
+               " sys/*.h termios.h unistd.h", ""),
+    ("pure", "appliance/order.* appliance/stock.* core/breaker.* core/retry.* core/utf8.*"
+             " core/uuid.*", "core/attributes.h core/clock.h core/random.h core/result.h"),
+    ("vendor", "microhttpd.h", "core/http_server.c core/http_server_*.c"),
+    ("vendor", "cJSON.h cjson/*", "core/json.c"),
+    ("vendor", "ini.h", "core/config*.c"),
+    ("vendor", "sqlite3.h", "core/db.c core/db.h"),
+    ("vendor", "openssl/*", "core/sha256.c"),
+    ("vendor", "curl/*", "core/http_client.c"),
+    ("vendor", "systemd/*", "core/notify.c"),
+    ("vendor", "libpq-fe.h", "bridge/pg.c"),
+    ("vendor", "amqp*.h rabbitmq-c/*", "bridge/amqp.c"),
+    ("call", "time clock clock_gettime gettimeofday sleep usleep nanosleep clock_nanosleep rand"
+             " rand_r srand random srandom getrandom getentropy", "core/clock.c core/random.c"),
+]
+
+STANDARD_HEADERS = set(
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal"
+    " stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath"
+    " threads time uchar wchar wctype".split())
+
+COMMENT_OR_LITERAL = re.compile(
+    r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
+INCLUDE = re.compile(r'[ \t]*#[ \t]*include[ \t]*(.*)')
+INCLUDE_NAME = re.compile(r'([<"])([^>"]+)[>"]')
+
+
+def rows(kind):
+    return [(what.split(), where.split()) for row_kind, what, where in RULES if row_kind == kind]
+
+
+def matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_standard(header):
+    return header.endswith(".h") and header[:-2] in STANDARD_HEADERS
+
+
+def blank_out(text, keep_literals):
+    """The text with comments (and literals) replaced by spaces; every line keeps its number."""
+    def replace(found):
+        if keep_literals and found[0][0] in "\"'":
+            return found[0]
+        return re.sub(r"[^\n]", " ", found[0])
+    return COMMENT_OR_LITERAL.sub(replace, text)
+
+
+def check_quoted(path, header):
+    folder = path.split("/")[0]
+    allowed = next(where for what, where in rows("folder") if folder in what)
+    if header.split("/")[0] not in allowed or ".." in header or "/" not in header:
+        names = " and ".join(name + "/" for name in allowed)
+        yield f'{folder}/ may include only from {names}, not "{header}"'
+    for pure, also in rows("pure"):
+        if matches(path, pure) and not matches(header, pure + also):
+            yield f'a pure module may not include "{header}"'
+
+
+def check_angled(path, header):
+    for pure, _ in rows("pure"):
+        if matches(path, pure) and not is_standard(header):
+            yield f"a pure module may not include <{header}>"
+    for vendor, files in rows("vendor"):
+        if matches(header, vendor):
+            if not matches(path, files):
+                yield f'<{header}> is included only in {", ".join(files)}'
+            return
+    if not is_standard(header) and not any(matches(header, known) for known, _ in rows("system")):
+        yield f"<{header}> is in no row of the rules"
+
+
+def check_includes(path, line):
+    directive = INCLUDE.match(line)
+    if not directive:
+        return
+    name = INCLUDE_NAME.match(directive[1])
+    if not name:
+        yield "an include names its file"
+    elif name[1] == '"':
+        yield from check_quoted(path, name[2])
+    else:
+        yield from check_angled(path, name[2])
+
+
+def check_calls(path, line):
+    for functions, files in rows("call"):
+        if matches(path, files):
+            continue
+        for found in re.finditer(r"(?<![\w.>])(%s)\s*\(" % "|".join(functions), line):
+            yield f'{found[1]}() is called only in {", ".join(files)}'
+
+
+def check_file(root, path):
+    text = (root / path).read_text(encoding="utf-8")
+    with_literals = blank_out(text, keep_literals=True).split("\n")
+    code = blank_out(text, keep_literals=False).split("\n")
+    for number, (include, call) in enumerate(zip(with_literals, code), 1):
+        for message in (*check_includes(path, include), *check_calls(path, call)):
+            yield f"{path}:{number}: {message}"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    folders = [folder for what, _ in rows("folder") for folder in what]
+    paths = sorted(path.relative_to(root).as_posix() for folder in folders
+                   for path in (root / folder).rglob("*.[ch]"))
+    violations = [message for path in paths for message in check_file(root, path)]
+    for message in violations:
+        print(message)
+    if not paths:
+        print(f"no .c or .h file under {root}")
+    return 1 if violations or not paths else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
