@@ -26,13 +26,12 @@ APPLIANCE := $(wildcard appliance/*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 BENCH     := $(wildcard tests/bench/*.c)
-GENERATED := $(BUILD)/gen/schema_journal.c
 
-object     = $(patsubst %.c,$(BUILD)/%.o,$(1))
+object     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
 # everything of the program but its main, for tests and benchmarks to link
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
-                 $(BUILD)/gen/schema_journal.o
+                 $(BUILD)/obj/gen/schema_journal.o
 SUPPORT_OBJ   := $(call object,$(SUPPORT))
 UNIT_BIN  := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH))
@@ -42,25 +41,33 @@ ALL_OBJ   := $(call object,$(APPLIANCE) $(UNITS) $(BENCH)) $(SUPPORT_OBJ) $(LIBR
 .PHONY: build
 build: $(BUILD)/appliance ## compile the programs into build/
 
-$(BUILD)/appliance: $(BUILD)/appliance/main.o $(LIBRARY)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/appliance: $(BUILD)/obj/appliance/main.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIBRARY)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/gen/schema_journal.c: tools/embed-sql.sh $(sort $(wildcard schema/journal/*.sql))
 	@mkdir -p $(@D)
-	sh $< SCHEMA_JOURNAL $(filter %.sql,$^) > $@
+	@sh $< SCHEMA_JOURNAL $(filter %.sql,$^) > $@
 
-$(BUILD)/%.o: %.c
+$(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	@echo "  CC   $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 -include $(ALL_OBJ:.o=.d)
 

@@ -1,84 +1,8 @@
 #include "core/config_internal.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdarg.h>
 #include <string.h>
-
-struct config_label config_flag_label(const struct option *option)
-{
-    struct config_label label;
-    snprintf(label.text, sizeof label.text, "--%s", option->name);
-    for (char *at = label.text; *at; at++)
-        if (*at == '_')
-            *at = '-';
-    return label;
-}
-
-struct config_label config_variable_label(const struct option *option)
-{
-    struct config_label label;
-    snprintf(label.text, sizeof label.text, "TILLBOX_%s", option->name);
-    for (char *at = label.text; *at; at++)
-        *at = (char)toupper((unsigned char)*at);
-    return label;
-}
-
-static char plain(char c)
-{
-    return c == '-' ? '_' : (char)tolower((unsigned char)c);
-}
-
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Levenshtein's distance, one row at a time; both at most CONFIG_NAME_MAX long. */
-static size_t distance(const char *typed, const char *name)
-{
-    size_t row[CONFIG_NAME_MAX + 1], width = strlen(name);
-    for (size_t i = 0; i <= width; i++)
-        row[i] = i;
-    for (; *typed; typed++) {
-        size_t diagonal = row[0]++;
-        for (size_t i = 1; i <= width; i++) {
-            size_t replaced = diagonal + (plain(*typed) != name[i - 1]);
-            diagonal = row[i];
-            row[i] = smallest(replaced, row[i] + 1, row[i - 1] + 1);
-        }
-    }
-    return row[width];
-}
-
-const struct option *config_nearest_option(const struct option_set *set, const char *typed,
-                                           enum option_scope widest)
-{
-    const struct option *nearest = NULL;
-    size_t size = strlen(typed);
-    size_t least = 1 + size / 4; /* a typing error or two, not another word */
-    if (size > CONFIG_NAME_MAX)
-        return NULL;
-    for (size_t i = 0; i < set->count; i++) {
-        const struct option *option = &set->options[i];
-        if (option->scope > widest || distance(typed, option->name) > least)
-            continue;
-        least = distance(typed, option->name);
-        nearest = option;
-        if (least-- == 0)
-            break;
-    }
-    return nearest;
-}
-
-static size_t index_of(const struct option_set *set, const char *name)
-{
-    size_t index = 0;
-    while (index < set->count && strcmp(set->options[index].name, name) != 0)
-        index++;
-    return index;
-}
 
 static void append_place(const struct config_sources *sources, size_t index,
                          enum config_origin origin, struct buf *problems)
@@ -104,7 +28,7 @@ static void append_place(const struct config_sources *sources, size_t index,
 void config_add_problem(const struct config_sources *sources, const char *name,
                         struct buf *problems, const char *format, ...)
 {
-    size_t index = index_of(sources->set, name);
+    size_t index = config_index_of(sources->set, name);
     assert(index < sources->set->count);
     struct error cause;
     va_list arguments;
@@ -124,7 +48,7 @@ enum result config_verdict(const struct buf *problems)
 
 enum config_origin config_origin(const struct config_sources *sources, const char *name)
 {
-    size_t index = index_of(sources->set, name);
+    size_t index = config_index_of(sources->set, name);
     assert(index < sources->set->count);
     return sources->origins[index];
 }
@@ -133,8 +57,8 @@ enum result config_apply(struct config_loading *loading, size_t index, enum conf
                          const char *text)
 {
     struct error cause = {""};
-    enum result result = config_assign_value(&loading->set->options[index], text,
-                                             loading->settings, &cause);
+    enum result result =
+        config_assign_value(&loading->set->options[index], text, loading->settings, &cause);
     if (result == RESULT_INVALID) {
         append_place(loading->sources, index, origin, loading->problems);
         buf_append_format(loading->problems, "%s\n", cause.text);
@@ -143,4 +67,99 @@ enum result config_apply(struct config_loading *loading, size_t index, enum conf
     if (result == RESULT_OK)
         loading->sources->origins[index] = origin;
     return result;
+}
+
+/* The variable's value; NULL if it isn't set or empty. */
+static const char *variable_of(const struct option *option, char *const environment[])
+{
+    struct config_label label = config_variable_label(option);
+    size_t size = strlen(label.text);
+    if (option->scope == OPTION_FLAG_ONLY)
+        return NULL;
+    for (; *environment; environment++)
+        if (strncmp(*environment, label.text, size) == 0 && (*environment)[size] == '=')
+            return (*environment)[size + 1] ? *environment + size + 1 : NULL;
+    return NULL;
+}
+
+static enum result apply_default(const struct option *option, void *settings)
+{
+    config_clear_value(option, settings);
+    if (!option->fallback)
+        return RESULT_OK;
+    enum result result = config_assign_value(option, option->fallback, settings, NULL);
+    assert(result != RESULT_INVALID);
+    return result;
+}
+
+static enum result apply_variable_and_flag(struct config_loading *loading, size_t index,
+                                           char *const environment[])
+{
+    const char *variable = variable_of(&loading->set->options[index], environment);
+    const char *flag = loading->flags[index];
+    enum result result = RESULT_OK;
+    if (variable)
+        result = config_apply(loading, index, CONFIG_VARIABLE, variable);
+    if (flag && result == RESULT_OK)
+        result = config_apply(loading, index, CONFIG_FLAG, flag);
+    return result;
+}
+
+/* `index` is the option "config". */
+static enum result apply_named_file(struct config_loading *loading, size_t index)
+{
+    const struct option *option = &loading->set->options[index];
+    const char *path = *(char **)config_member(option, loading->settings);
+    bool is_default = loading->sources->origins[index] == CONFIG_DEFAULT;
+    return path ? config_apply_file(loading, path, is_default) : RESULT_OK;
+}
+
+/* The file's name has to be known before the file is read, and the file is read before the other
+ * variables and flags, which win over it. */
+static enum result apply_all(struct config_loading *loading, char *const environment[])
+{
+    const struct option_set *set = loading->set;
+    size_t config = config_index_of(set, "config");
+    enum result result = RESULT_OK;
+    for (size_t i = 0; i < set->count && result == RESULT_OK; i++)
+        result = apply_default(&set->options[i], loading->settings);
+    if (result == RESULT_OK && config < set->count)
+        result = apply_variable_and_flag(loading, config, environment);
+    if (result == RESULT_OK && config < set->count)
+        result = apply_named_file(loading, config);
+    for (size_t i = 0; i < set->count && result == RESULT_OK; i++)
+        if (i != config)
+            result = apply_variable_and_flag(loading, i, environment);
+    return result;
+}
+
+static void check_set(const struct option_set *set)
+{
+    assert(set->count <= CONFIG_OPTIONS_MAX);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct option *option = &set->options[i];
+        assert(strlen(option->name) <= CONFIG_NAME_MAX);
+        assert(option->kind != OPTION_INTEGER || option->minimum < option->maximum);
+        assert(option->kind == OPTION_SWITCH || option->placeholder);
+        assert(config_index_of(set, option->name) == i);
+    }
+}
+
+enum result config_load(const struct option_set *set, int argc, char *const argv[],
+                        char *const environment[], void *settings, struct config_sources *sources,
+                        struct buf *problems)
+{
+    check_set(set);
+    *sources = (struct config_sources){.set = set};
+    struct config_loading loading = {
+        .set = set, .settings = settings, .sources = sources, .problems = problems};
+    config_take_arguments(&loading, argc, argv);
+    enum result result = apply_all(&loading, environment);
+    return result == RESULT_OK ? config_verdict(problems) : result;
+}
+
+void config_free_settings(const struct option_set *set, void *settings)
+{
+    for (size_t i = 0; i < set->count; i++)
+        config_clear_value(&set->options[i], settings);
 }

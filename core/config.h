@@ -10,9 +10,9 @@
  * An empty value in a flag or the file means "none"; only an option without a default takes it.
  * A repeated flag: the last one wins. A repeated key in the file is a problem.
  *
- * The file: one `key = value` a line, no sections, no continuation lines, no quoting. Space around
- * key and value is dropped. A comment has a line of its own that starts with # or ;, so both are
- * plain characters inside a value, as in a URL's password. */
+ * The file: one `key = value` (or `key: value`) a line, no sections, no continuation lines, no
+ * quoting. Space around key and value is dropped. A comment has a line of its own that starts with
+ * # or ;, so both are plain characters inside a value, as in a URL's password. */
 #ifndef TILLBOX_CORE_CONFIG_H
 #define TILLBOX_CORE_CONFIG_H
 
@@ -26,10 +26,10 @@
 enum {
     CONFIG_OPTIONS_MAX = 64,
     CONFIG_OPERANDS_MAX = 16,
-    CONFIG_NAME_MAX = 40,         /* characters of an option's name */
-    CONFIG_VALUE_MAX = 1024,      /* bytes */
-    CONFIG_LIST_MAX = 64,         /* items */
-    CONFIG_FILE_MAX = 64 * 1024,  /* bytes */
+    CONFIG_NAME_MAX = 40,            /* characters of an option's name */
+    CONFIG_VALUE_MAX = 1024,         /* bytes */
+    CONFIG_LIST_MAX = 64,            /* items */
+    CONFIG_FILE_MAX = 64 * 1024,     /* bytes */
     CONFIG_PROBLEMS_MAX = 32 * 1024, /* bytes; a sensible limit for the problems' buffer */
 };
 
@@ -79,8 +79,8 @@ enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_VARIABLE, CONFIG_FLAG }
  * the set, argv and the settings, and is good for as long as they are. */
 struct config_sources {
     const struct option_set *set;
-    const char *file;                               /* the file that was read, or NULL */
-    const char *operands[CONFIG_OPERANDS_MAX];      /* in order; "--" ends the options */
+    const char *file;                          /* the file that was read, or NULL */
+    const char *operands[CONFIG_OPERANDS_MAX]; /* in order; "--" ends the options */
     size_t operand_count;
     enum config_origin origins[CONFIG_OPTIONS_MAX]; /* in the order of the table */
     unsigned lines[CONFIG_OPTIONS_MAX];             /* where the file has the key, 0 if it hasn't */

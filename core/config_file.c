@@ -5,6 +5,7 @@
 #include "core/config_internal.h"
 
 #include <ini.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,62 +23,53 @@ struct line {
 static void set_inih_options(void)
 {
     ini_use_stack = false;
-    ini_allow_realloc = false;
     ini_initial_alloc = ini_max_line = LINE_MAX_BYTES + 3;
     ini_allow_inline_comments = false;
-    ini_allow_multiline = false;
-    ini_allow_no_value = false;
     ini_allow_bom = false;
 }
 
-static void add_line_problem(const struct line *line, const char *text)
+PRINTF_LIKE(2, 3)
+static void add_line_problem(const struct line *line, const char *format, ...)
 {
+    struct error problem;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(problem.text, sizeof problem.text, format, arguments);
+    va_end(arguments);
     buf_append_format(line->loading->problems, "file %s line %u: %s\n", line->file, line->number,
-                      text);
+                      problem.text);
 }
 
 static void refuse_unknown_key(const struct line *line, const char *name)
 {
     const struct option *nearest =
         config_nearest_option(line->loading->set, name, OPTION_EVERYWHERE);
-    struct buf *problems = line->loading->problems;
-    buf_append_format(problems, "file %s line %u: unknown key \"%s\"", line->file, line->number,
-                      config_excerpt(name).text);
     if (nearest)
-        buf_append_format(problems, " (did you mean \"%s\"?)", nearest->name);
-    buf_append_text(problems, "\n");
-}
-
-static void refuse_second(const struct line *line, const char *name, unsigned first)
-{
-    buf_append_format(line->loading->problems,
-                      "file %s line %u: \"%s\" is already given in line %u\n", line->file,
-                      line->number, name, first);
+        add_line_problem(line, "unknown key \"%s\" (did you mean \"%s\"?)",
+                         config_excerpt(name).text, nearest->name);
+    else
+        add_line_problem(line, "unknown key \"%s\"", config_excerpt(name).text);
 }
 
 static enum result take_key(const struct line *line, const char *name, const char *value)
 {
-    struct config_loading *loading = line->loading;
-    size_t index = 0;
-    while (index < loading->set->count && strcmp(loading->set->options[index].name, name) != 0)
-        index++;
-    if (index == loading->set->count ||
-        loading->set->options[index].scope == OPTION_FLAG_ONLY) {
+    const struct option_set *set = line->loading->set;
+    size_t index = config_index_of(set, name);
+    if (index == set->count || set->options[index].scope == OPTION_FLAG_ONLY) {
         refuse_unknown_key(line, name);
         return RESULT_OK;
     }
-    if (loading->set->options[index].scope == OPTION_NOT_IN_FILE) {
-        buf_append_format(loading->problems, "file %s line %u: \"%s\" can't be given in the file\n",
-                          line->file, line->number, name);
+    if (set->options[index].scope == OPTION_NOT_IN_FILE) {
+        add_line_problem(line, "%s: can't be set in the file", name);
         return RESULT_OK;
     }
-    unsigned *first = &loading->sources->lines[index];
-    if (*first > 0) {
-        refuse_second(line, name, *first);
+    unsigned *given_in = &line->loading->sources->lines[index];
+    if (*given_in > 0) {
+        add_line_problem(line, "%s: is given a second time, line %u has it too", name, *given_in);
         return RESULT_OK;
     }
-    *first = line->number;
-    return config_apply(loading, index, CONFIG_FILE, value);
+    *given_in = line->number;
+    return config_apply(line->loading, index, CONFIG_FILE, value);
 }
 
 static int on_key(void *context, const char *section, const char *name, const char *value)
@@ -92,7 +84,7 @@ static enum result take_line(struct line *line, const char *text, size_t size)
 {
     const char *start = text + strspn(text, " \t");
     if (size > LINE_MAX_BYTES)
-        add_line_problem(line, "is too long");
+        add_line_problem(line, "is longer than %d bytes", LINE_MAX_BYTES);
     else if (strlen(text) < size)
         add_line_problem(line, "has a NUL byte");
     else if (*start == '[')
@@ -129,6 +121,21 @@ static size_t size_of_bom(const char *text, size_t size)
     return size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
 }
 
+static enum result take_file(struct config_loading *loading, const char *path, char *text,
+                             size_t size)
+{
+    struct line line = {.loading = loading, .file = path};
+    size_t skipped = size_of_bom(text, size);
+    if (size > CONFIG_FILE_MAX) {
+        buf_append_format(loading->problems, "file %s: is larger than %d bytes\n", path,
+                          CONFIG_FILE_MAX);
+        return RESULT_OK;
+    }
+    loading->sources->file = path;
+    set_inih_options();
+    return take_lines(&line, text + skipped, size - skipped);
+}
+
 enum result config_apply_file(struct config_loading *loading, const char *path, bool may_be_absent)
 {
     struct error cause = {""};
@@ -137,21 +144,14 @@ enum result config_apply_file(struct config_loading *loading, const char *path, 
     char *text = malloc(CONFIG_FILE_MAX + 2);
     if (!text)
         return RESULT_NO_MEMORY;
-    enum result result =
-        config_read_bytes(path, CONFIG_FILE_MAX + 1, &cause, text, &size, &mode);
-    if (result != RESULT_OK) {
-        if (result != RESULT_NOT_FOUND || !may_be_absent)
-            config_add_problem(loading->sources, "config", loading->problems, "%s", cause.text);
+    enum result result = config_read_bytes(path, CONFIG_FILE_MAX + 1, &cause, text, &size, &mode);
+    if (result == RESULT_OK)
+        result = take_file(loading, path, text, size);
+    else if (result == RESULT_NOT_FOUND && may_be_absent)
         result = RESULT_OK;
-    } else if (size > CONFIG_FILE_MAX) {
-        buf_append_format(loading->problems, "file %s: is larger than %d bytes\n", path,
-                          CONFIG_FILE_MAX);
-    } else {
-        struct line line = {.loading = loading, .file = path};
-        size_t skipped = size_of_bom(text, size);
-        loading->sources->file = path;
-        set_inih_options();
-        result = take_lines(&line, text + skipped, size - skipped);
+    else {
+        config_add_problem(loading->sources, "config", loading->problems, "%s", cause.text);
+        result = RESULT_OK;
     }
     free(text);
     return result;

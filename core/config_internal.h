@@ -22,6 +22,9 @@ struct config_excerpt {
 };
 struct config_excerpt config_excerpt(const char *text);
 
+/* The option's member of the settings struct. */
+void *config_member(const struct option *option, void *settings);
+
 /* Puts the value of `text` into the option's member of `settings` and releases the former one,
  * which stays on failure. RESULT_INVALID with its cause, RESULT_NO_MEMORY. */
 MUST_CHECK enum result config_assign_value(const struct option *option, const char *text,
@@ -42,10 +45,16 @@ struct config_loading {
 MUST_CHECK enum result config_apply(struct config_loading *loading, size_t index,
                                     enum config_origin origin, const char *text);
 
+/* Where the option is in the set; set->count if it isn't. */
+size_t config_index_of(const struct option_set *set, const char *name);
+
 /* The option whose name is the nearest to a mistyped one, NULL if none is near. Upper case and
  * "-" for "_" don't count as differences. */
 const struct option *config_nearest_option(const struct option_set *set, const char *typed,
                                            enum option_scope widest);
+
+/* Sorts `argv` into `loading->flags` and the operands; what is neither becomes a problem. */
+void config_take_arguments(struct config_loading *loading, int argc, char *const argv[]);
 
 /* Applies every key of the file. RESULT_OK even if it had problems, RESULT_NO_MEMORY. */
 MUST_CHECK enum result config_apply_file(struct config_loading *loading, const char *path,

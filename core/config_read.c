@@ -59,7 +59,8 @@ static enum result check_secret(const char *path, const char *bytes, size_t size
     if (size == 0)
         return error_set(error, RESULT_INVALID, "\"%s\" is empty", path);
     if (size > size_max)
-        return error_set(error, RESULT_TOO_LARGE, "\"%s\" is longer than %zu bytes", path, size_max);
+        return error_set(error, RESULT_TOO_LARGE, "\"%s\" is longer than %zu bytes", path,
+                         size_max);
     if (memchr(bytes, '\n', size) || memchr(bytes, '\r', size))
         return error_set(error, RESULT_INVALID, "\"%s\" has more than one line", path);
     if (memchr(bytes, '\0', size))

@@ -135,10 +135,11 @@ static enum result assign_list(const char *text, struct string_list *slot, struc
     if (count > CONFIG_LIST_MAX)
         return error_set(error, RESULT_INVALID, "has %zu items, at most %d are allowed", count,
                          CONFIG_LIST_MAX);
-    char **items = malloc(count * sizeof *items + strlen(text) + 1);
+    size_t size = strlen(text) + 1;
+    char **items = malloc(count * sizeof *items + size);
     if (!items)
         return no_memory(error);
-    char *rest = strcpy((char *)(items + count), text);
+    char *rest = memcpy((char *)(items + count), text, size);
     while (taken < count && (items[taken] = take_item(&rest))[0])
         taken++;
     if (taken < count) {
@@ -156,16 +157,17 @@ static bool is_address(int family, const char *host)
     return inet_pton(family, host, &address) == 1;
 }
 
-/* `text` up to its last colon, without the brackets, into `host`. */
-static enum result parse_host(const char *text, size_t size, char *host, struct error *error)
+/* `text` is what stands before the port's colon. */
+static enum result parse_host(const char *text, size_t size, struct listen_address *address,
+                              struct error *error)
 {
     bool bracketed = size >= 2 && text[0] == '[' && text[size - 1] == ']';
     text += bracketed ? 1 : 0;
     size -= bracketed ? 2 : 0;
-    if (size < sizeof((struct listen_address){0}).host)
-        memcpy(host, text, size);
-    if (bracketed ? is_address(AF_INET6, host)
-                  : is_address(AF_INET, host) || strcmp(host, "localhost") == 0)
+    if (size < sizeof address->host)
+        memcpy(address->host, text, size);
+    if (bracketed ? is_address(AF_INET6, address->host)
+                  : is_address(AF_INET, address->host) || strcmp(address->host, "localhost") == 0)
         return RESULT_OK;
     if (!bracketed && memchr(text, ':', size))
         return error_set(error, RESULT_INVALID, "an IPv6 address stands in brackets, [::1]:8081");
@@ -176,14 +178,14 @@ static enum result parse_host(const char *text, size_t size, char *host, struct 
 static enum result parse_port(const char *text, uint16_t *ret_port)
 {
     size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 5 || text[digits] != '\0' || atoi(text) > UINT16_MAX)
+    unsigned long port = strtoul(text, NULL, 10);
+    if (digits == 0 || text[digits] != '\0' || port > UINT16_MAX)
         return RESULT_INVALID;
-    *ret_port = (uint16_t)atoi(text);
+    *ret_port = (uint16_t)port;
     return RESULT_OK;
 }
 
-static enum result assign_listen(const char *text, struct listen_address *slot,
-                                 struct error *error)
+static enum result assign_listen(const char *text, struct listen_address *slot, struct error *error)
 {
     struct listen_address address = {.port = 0};
     struct error cause = {""};
@@ -192,7 +194,7 @@ static enum result assign_listen(const char *text, struct listen_address *slot,
         return refuse(error, text, "must be HOST:PORT, such as 127.0.0.1:8081");
     if (colon == text)
         return refuse(error, text, "has no host; 127.0.0.1 is this machine only, 0.0.0.0 everyone");
-    if (parse_host(text, (size_t)(colon - text), address.host, &cause) != RESULT_OK)
+    if (parse_host(text, (size_t)(colon - text), &address, &cause) != RESULT_OK)
         return refuse(error, text, cause.text);
     if (parse_port(colon + 1, &address.port) != RESULT_OK)
         return refuse(error, text, "port must be 0 to 65535");
@@ -200,7 +202,7 @@ static enum result assign_listen(const char *text, struct listen_address *slot,
     return RESULT_OK;
 }
 
-static void *member_of(const struct option *option, void *settings)
+void *config_member(const struct option *option, void *settings)
 {
     return (char *)settings + option->offset;
 }
@@ -208,7 +210,7 @@ static void *member_of(const struct option *option, void *settings)
 enum result config_assign_value(const struct option *option, const char *text, void *settings,
                                 struct error *error)
 {
-    void *slot = member_of(option, settings);
+    void *slot = config_member(option, settings);
     if (text[0] == '\0' && option->fallback)
         return error_set(error, RESULT_INVALID, "must not be empty");
     if (text[0] == '\0') {
@@ -247,7 +249,7 @@ static void clear_list(struct string_list *slot)
 
 void config_clear_value(const struct option *option, void *settings)
 {
-    void *slot = member_of(option, settings);
+    void *slot = config_member(option, settings);
     switch (option->kind) {
     case OPTION_TEXT:
         clear_text(slot);

@@ -9,8 +9,7 @@
 
 enum {
     READER_BUSY_MS = 2000,
-    BACKUP_STEP_PAGES = 256,
-    BACKUP_PAUSE_MS = 1,
+    ALL_PAGES = -1,
     STOP_CHECK_OPCODES = 10000,
 };
 
@@ -194,6 +193,16 @@ bool db_in_transaction(const struct db *db)
     return sqlite3_get_autocommit(db->handle) == 0;
 }
 
+int64_t db_last_id(const struct db *db)
+{
+    return sqlite3_last_insert_rowid(db->handle);
+}
+
+int64_t db_changes(const struct db *db)
+{
+    return sqlite3_changes64(db->handle);
+}
+
 int db_wal_pages(const struct db *db)
 {
     return db->wal_pages;
@@ -212,17 +221,14 @@ void db_keep_wal(struct db *db)
     sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
 }
 
+/* All pages in one step, and so from one snapshot: in smaller steps the copy would start again with
+ * every commit of the writer. */
 static enum result copy_pages(sqlite3 *from, sqlite3 *to, struct error *error)
 {
     sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
     if (!backup)
         return fail(to, sqlite3_errcode(to), error);
-    int code;
-    do {
-        code = sqlite3_backup_step(backup, BACKUP_STEP_PAGES);
-        if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
-            sqlite3_sleep(BACKUP_PAUSE_MS);
-    } while (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED);
+    int code = sqlite3_backup_step(backup, ALL_PAGES);
     sqlite3_backup_finish(backup);
     return code == SQLITE_DONE ? RESULT_OK : fail(to, code, error);
 }

@@ -41,6 +41,12 @@ MUST_CHECK enum result db_query_text(struct db *db, const char *sql,
 bool db_in_transaction(const struct db *db);
 
 
+/* The rowid that the last INSERT gave out. */
+int64_t db_last_id(const struct db *db);
+
+/* Rows that the last INSERT, UPDATE or DELETE touched. */
+int64_t db_changes(const struct db *db);
+
 /* Pages in the WAL file after the last commit; for the writer, 0 before the first. */
 int db_wal_pages(const struct db *db);
 

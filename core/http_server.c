@@ -551,3 +551,8 @@ void http_exchange_resume(struct http_exchange *exchange)
 {
     MHD_resume_connection(exchange->connection);
 }
+
+const char *http_library_version(void)
+{
+    return MHD_get_version();
+}

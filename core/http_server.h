@@ -92,4 +92,7 @@ void http_exchange_keep(struct http_exchange *exchange, void *kept, void (*relea
 void http_exchange_defer(struct http_exchange *exchange);
 void http_exchange_resume(struct http_exchange *exchange);
 
+/* The version of libmicrohttpd in use, "0.9.75". */
+const char *http_library_version(void);
+
 #endif

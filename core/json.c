@@ -121,3 +121,8 @@ enum result json_integer(const struct json *value, int64_t *ret_number)
     *ret_number = (int64_t)number;
     return RESULT_OK;
 }
+
+const char *json_library_version(void)
+{
+    return cJSON_Version();
+}

@@ -75,4 +75,7 @@ void json_put_text(struct json_writer *writer, const char *name, const char *tex
 /* Puts `json`, which is a JSON value already, as it is. */
 void json_put_raw(struct json_writer *writer, const char *name, const char *json);
 
+/* The version of cJSON in use, "1.7.15". */
+const char *json_library_version(void);
+
 #endif

@@ -20,6 +20,7 @@
     X(RESULT_TOO_LARGE, "over a limit", false)                                                     \
     X(RESULT_NOT_FOUND, "not found", false)                                                        \
     X(RESULT_CONFLICT, "conflicts with the present state", false)                                  \
+    X(RESULT_REFUSED, "refused by a rule", false)                                                  \
     X(RESULT_BUSY, "busy", true)                                                                   \
     X(RESULT_CLOSED, "closed", false)                                                              \
     X(RESULT_LOCKED, "in use by another process", true)                                            \

@@ -58,3 +58,8 @@ bool constant_time_equal(const void *left, const void *right, size_t size)
 {
     return CRYPTO_memcmp(left, right, size) == 0;
 }
+
+const char *sha256_library_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
+}

@@ -23,4 +23,7 @@ void sha256_end(struct sha256 *hasher, uint8_t ret_digest[static SHA256_SIZE]);
 /* Compares without telling by its duration where the first difference is. */
 bool constant_time_equal(const void *left, const void *right, size_t size);
 
+/* The version of libcrypto in use, "3.0.20". */
+const char *sha256_library_version(void);
+
 #endif

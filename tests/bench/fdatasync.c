@@ -57,11 +57,17 @@ static enum result appends_measure(int descriptor, size_t count, int64_t *ret_du
     return RESULT_OK;
 }
 
+static double percentile_us(const int64_t *sorted_ns, size_t count, size_t percent)
+{
+    size_t index = count * percent / 100;
+    return (double)sorted_ns[index] / 1e3;
+}
+
 static void durations_print(int64_t *durations_ns, size_t count)
 {
     qsort(durations_ns, count, sizeof *durations_ns, compare_durations);
     printf("{\"count\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n", count,
-           (double)durations_ns[count / 2] / 1e3, (double)durations_ns[count * 99 / 100] / 1e3,
+           percentile_us(durations_ns, count, 50), percentile_us(durations_ns, count, 99),
            (double)durations_ns[count - 1] / 1e3);
 }
 

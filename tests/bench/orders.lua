@@ -7,25 +7,51 @@
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 
+local thread
+
+function setup(the_only_thread)
+    thread = the_only_thread
+end
+
+not_created = 0
+
+function response(status)
+    if status ~= 201 then
+        not_created = not_created + 1
+    end
+end
+
 function init(arguments)
-   wrk.body = arguments[1]
-   local prefix = arguments[2]
-   if prefix == nil then
-      return
-   end
-   local count = 0
-   function request()
-      count = count + 1
-      wrk.headers["Idempotency-Key"] = prefix .. count
-      return wrk.format()
-   end
+    wrk.body = arguments[1]
+    local prefix = arguments[2]
+    if prefix == nil then
+        return
+    end
+    local count = 0
+    function request()
+        count = count + 1
+        wrk.headers["Idempotency-Key"] = prefix .. count
+        return wrk.format()
+    end
 end
 
 function done(summary, latency)
-   local errors = summary.errors
-   io.write(string.format(
-      '{"answers": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "max_us": %d, '
-         .. '"refused": %d, "connect_errors": %d, "read_errors": %d, "write_errors": %d, "timeouts": %d}\n',
-      summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
-      errors.status, errors.connect, errors.read, errors.write, errors.timeout))
+    local errors = summary.errors
+    local fields = {
+        answers = summary.requests,
+        duration_us = summary.duration,
+        p50_us = latency:percentile(50),
+        p99_us = latency:percentile(99),
+        max_us = latency.max,
+        not_created = thread:get("not_created"),
+        connect_errors = errors.connect,
+        read_errors = errors.read,
+        write_errors = errors.write,
+        timeouts = errors.timeout,
+    }
+    local parts = {}
+    for name, value in pairs(fields) do
+        parts[#parts + 1] = string.format('"%s": %d', name, value)
+    end
+    io.write("{", table.concat(parts, ", "), "}\n")
 end

@@ -1,0 +1,221 @@
+#include "appliance/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/log.h"
+#include "core/utf8.h"
+
+enum { BUSY_RETRY_S = 1 };
+
+/* Is it application/json, with or without parameters? */
+static bool is_json(const char *content_type)
+{
+    static const char JSON_TYPE[] = "application/json";
+    size_t length = sizeof JSON_TYPE - 1;
+    if (!content_type || strncasecmp(content_type, JSON_TYPE, length) != 0)
+        return false;
+    content_type += length;
+    content_type += strspn(content_type, " \t");
+    return *content_type == '\0' || *content_type == ';';
+}
+
+struct json *api_parse_body(struct http_exchange *exchange)
+{
+    struct json *document = NULL;
+    struct error error = {0};
+    const struct buf *body = http_exchange_body(exchange);
+    struct http_reply *reply = http_exchange_reply(exchange);
+    if (body->size == 0) {
+        reply_problem(reply, PROBLEM_MALFORMED, "the body is empty; it must be a JSON object");
+        return NULL;
+    }
+    if (!is_json(http_exchange_header(exchange, "Content-Type"))) {
+        reply_problem(reply, PROBLEM_MEDIA_TYPE, "send the header Content-Type: application/json");
+        return NULL;
+    }
+    enum result result = json_parse(body->bytes, body->size, &document, &error);
+    if (result == RESULT_OK)
+        return document;
+    reply_problem(reply, result == RESULT_MALFORMED ? PROBLEM_MALFORMED : PROBLEM_INTERNAL,
+                  "the body is not valid JSON: %s", error.text);
+    return NULL;
+}
+
+static void release_command(void *kept)
+{
+    command_done(kept);
+    free(kept);
+}
+
+struct command *api_new_command(struct http_exchange *exchange, enum command_kind kind)
+{
+    struct command *command = malloc(sizeof *command);
+    if (!command) {
+        reply_problem(http_exchange_reply(exchange), PROBLEM_INTERNAL, "out of memory");
+        return NULL;
+    }
+    command_init(command, kind, http_exchange_reply(exchange));
+    http_exchange_keep(exchange, command, release_command);
+    return command;
+}
+
+struct sha256 *api_hasher(struct service *service)
+{
+    return service->api->hashers[service->kind == SERVICE_ORDERS ? 0 : 1];
+}
+
+static bool is_usable_key(const char *key)
+{
+    size_t length = strlen(key);
+    for (size_t i = 0; i < length; i++)
+        if (key[i] <= ' ' || key[i] > '~')
+            return false;
+    return length >= 1 && length <= API_KEY_MAX;
+}
+
+/* What makes a request the same as another: method, path and body. */
+static void hash_request(struct service *service, const struct http_exchange *exchange,
+                         const char *key, struct command *command)
+{
+    uint8_t key_hash[SHA256_SIZE];
+    struct sha256 *hasher = api_hasher(service);
+    const char *method = http_exchange_method(exchange), *path = http_exchange_path(exchange);
+    const struct buf *body = http_exchange_body(exchange);
+    sha256_begin(hasher);
+    sha256_add(hasher, key, strlen(key));
+    sha256_end(hasher, key_hash);
+    memcpy(command->key, key_hash, JOURNAL_KEY_SIZE);
+    sha256_begin(hasher);
+    sha256_add(hasher, method, strlen(method) + 1);
+    sha256_add(hasher, path, strlen(path) + 1);
+    sha256_add(hasher, buf_text(body), body->size);
+    sha256_end(hasher, command->request_hash);
+    command->has_key = true;
+}
+
+static bool read_key(struct service *service, struct http_exchange *exchange,
+                     struct command *command)
+{
+    const char *key = http_exchange_header(exchange, "Idempotency-Key");
+    if (!key || strcmp(http_exchange_method(exchange), "POST") != 0)
+        return true;
+    if (!is_usable_key(key)) {
+        reply_problem(http_exchange_reply(exchange), PROBLEM_MALFORMED,
+                      "an Idempotency-Key has 1 to %d visible ASCII characters", API_KEY_MAX);
+        return false;
+    }
+    hash_request(service, exchange, key, command);
+    return true;
+}
+
+/* In the committer's thread. */
+static void on_command_done(struct command *command)
+{
+    http_exchange_resume(command->context);
+}
+
+void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+{
+    struct http_reply *reply = http_exchange_reply(exchange);
+    if (!read_key(service, exchange, command))
+        return;
+    command->done = on_command_done;
+    command->context = exchange;
+    /* Deferred before it is queued: the committer may be done before submit returns. */
+    http_exchange_defer(exchange);
+    enum result result = committer_submit(service->api->committer, command);
+    if (result == RESULT_OK)
+        return;
+    if (result == RESULT_BUSY)
+        reply_problem(reply, PROBLEM_BUSY, "%d changes are waiting already", COMMITTER_QUEUE_MAX);
+    else
+        reply_problem(reply, PROBLEM_STOPPING, "the box is stopping; try again in a moment");
+    reply->retry_after_s = BUSY_RETRY_S;
+    http_exchange_resume(exchange);
+}
+
+struct page_reading {
+    struct page *page;
+    enum order_filter *filter;
+    struct field_errors errors;
+};
+
+static bool parse_number(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_number)
+{
+    int64_t number = 0;
+    if (*text == '\0' || strlen(text) > 16)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        number = number * 10 + (*text - '0');
+    }
+    if (number < minimum || number > maximum)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+static bool parse_filter(const char *text, enum order_filter *ret_filter)
+{
+    if (strcmp(text, "created") == 0)
+        *ret_filter = ORDERS_CREATED;
+    else if (strcmp(text, "cancelled") == 0)
+        *ret_filter = ORDERS_CANCELLED;
+    else
+        return false;
+    return true;
+}
+
+static void read_parameter(void *context, const char *name, const char *value)
+{
+    struct page_reading *reading = context;
+    struct field_errors *errors = &reading->errors;
+    if (strcmp(name, "after") == 0) {
+        if (!parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
+            field_errors_add(errors, "after", "must be an id: a whole number");
+    } else if (strcmp(name, "limit") == 0) {
+        if (!parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
+            field_errors_add(errors, "limit", "must be a whole number from 1 to %d",
+                             QUERIES_PAGE_MAX);
+    } else if (reading->filter && strcmp(name, "status") == 0) {
+        if (!parse_filter(value, reading->filter))
+            field_errors_add(errors, "status", "must be created or cancelled");
+    } else {
+        char field[64];
+        snprintf(field, sizeof field, "%.60s", name);
+        field_errors_add(errors, utf8_length(field, strlen(field)) < 0 ? "?" : field,
+                         "is not a known parameter");
+    }
+}
+
+bool api_read_page(struct http_exchange *exchange, struct page *ret_page,
+                   enum order_filter *ret_filter)
+{
+    struct page_reading reading = {.page = ret_page, .filter = ret_filter};
+    *ret_page = (struct page){.limit = QUERIES_PAGE_DEFAULT};
+    field_errors_init(&reading.errors);
+    http_exchange_query(exchange, read_parameter, &reading);
+    bool good = reading.errors.count == 0;
+    if (!good)
+        reply_invalid(http_exchange_reply(exchange), &reading.errors);
+    field_errors_done(&reading.errors);
+    return good;
+}
+
+void api_answer_read(struct http_exchange *exchange, enum result result, const char *what,
+                     const struct error *error)
+{
+    struct http_reply *reply = http_exchange_reply(exchange);
+    if (result == RESULT_OK)
+        return;
+    if (result == RESULT_NOT_FOUND) {
+        reply_problem(reply, PROBLEM_NOT_FOUND, "there is no %s", what);
+        return;
+    }
+    LOG(LOG_ERROR, "read.failed", LOG_TEXT("error", error->text));
+    reply_problem(reply, PROBLEM_INTERNAL, "the journal can't be read: %s", result_text(result));
+}

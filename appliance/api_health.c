@@ -1,0 +1,161 @@
+/* GET /livez, /readyz, /healthz, /status. */
+#include <stdio.h>
+#include <string.h>
+
+#include "appliance/api.h"
+#include "appliance/render.h"
+#include "core/versions.h"
+
+enum { LIBRARIES_MAX = 8 };
+
+void api_get_livez(struct service *service, struct http_exchange *exchange, int64_t id)
+{
+    (void)service;
+    (void)id;
+    buf_append_text(&http_exchange_reply(exchange)->body, "{\"status\":\"ok\"}");
+}
+
+/* How the box is. The journal decides whether it is ready; head office never does. */
+struct health {
+    struct committer_stats commits;
+    enum disk_stage disk;
+    enum integrity_state integrity;
+    char integrity_detail[INTEGRITY_DETAIL_SIZE];
+};
+
+static struct health read_health(const struct api *api)
+{
+    struct health health;
+    committer_stats(api->committer, &health.commits);
+    health.disk = disk_stage(api->disk);
+    health.integrity = integrity_state(api->integrity, health.integrity_detail);
+    return health;
+}
+
+static bool is_ready(const struct health *health)
+{
+    return health->commits.healthy && health->disk != DISK_FULL;
+}
+
+static bool is_degraded(const struct health *health)
+{
+    return health->disk != DISK_OK || health->integrity == INTEGRITY_DAMAGED;
+}
+
+static const char *word_for(const struct health *health)
+{
+    if (!is_ready(health))
+        return "not_ready";
+    return is_degraded(health) ? "degraded" : "ready";
+}
+
+static void put_checks(struct json_writer *writer, const struct health *health)
+{
+    json_put_text(writer, "status", word_for(health));
+    json_put_text(writer, "journal", health->commits.healthy ? "writable" : "failing");
+    json_put_text(writer, "integrity", integrity_state_text(health->integrity));
+    json_put_text(writer, "disk", disk_stage_text(health->disk));
+}
+
+void api_get_readyz(struct service *service, struct http_exchange *exchange, int64_t id)
+{
+    (void)id;
+    struct health health = read_health(service->api);
+    struct http_reply *reply = http_exchange_reply(exchange);
+    struct json_writer writer;
+    if (!is_ready(&health)) {
+        reply_problem(reply, PROBLEM_NOT_READY, "the last change could not be made durable");
+        return;
+    }
+    json_writer_init(&writer, &reply->body);
+    json_begin_object(&writer, NULL);
+    json_put_text(&writer, "status", word_for(&health));
+    json_end_object(&writer);
+}
+
+void api_get_healthz(struct service *service, struct http_exchange *exchange, int64_t id)
+{
+    (void)id;
+    struct health health = read_health(service->api);
+    struct http_reply *reply = http_exchange_reply(exchange);
+    struct json_writer writer;
+    json_writer_init(&writer, &reply->body);
+    json_begin_object(&writer, NULL);
+    put_checks(&writer, &health);
+    json_end_object(&writer);
+    reply->status = is_ready(&health) ? 200 : 503;
+}
+
+static void put_head(struct json_writer *writer, const struct journal_head *head)
+{
+    char hex[2 * SHA256_SIZE + 1];
+    for (int i = 0; i < SHA256_SIZE; i++)
+        snprintf(hex + 2 * i, 3, "%02x", head->hash[i]);
+    json_begin_object(writer, "chain_head");
+    json_put_int(writer, "sequence", head->sequence);
+    json_put_text(writer, "hash", hex);
+    json_end_object(writer);
+}
+
+static void put_journal(struct json_writer *writer, const struct api *api,
+                        const struct health *health)
+{
+    const struct journal_identity *identity = journal_identity(api->journal);
+    struct journal_head head = journal_head(api->journal);
+    json_begin_object(writer, "journal");
+    json_put_text(writer, "journal_id", identity->journal_id);
+    json_put_bool(writer, "writable", health->commits.healthy);
+    json_put_bool(writer, "stopped_cleanly_before", identity->stopped_cleanly);
+    json_put_text(writer, "integrity", integrity_state_text(health->integrity));
+    if (health->integrity == INTEGRITY_DAMAGED)
+        json_put_text(writer, "damage", health->integrity_detail);
+    put_head(writer, &head);
+    json_end_object(writer);
+}
+
+static void put_load(struct json_writer *writer, const struct api *api,
+                     const struct health *health)
+{
+    json_begin_object(writer, "queue");
+    json_put_int(writer, "length", health->commits.queued);
+    json_put_int(writer, "longest", health->commits.queued_most);
+    json_put_int(writer, "limit", COMMITTER_QUEUE_MAX);
+    json_end_object(writer);
+    json_begin_object(writer, "disk");
+    json_put_text(writer, "stage", disk_stage_text(health->disk));
+    json_put_int(writer, "free_bytes", disk_free_bytes(api->disk));
+    json_end_object(writer);
+}
+
+static void put_versions(struct json_writer *writer)
+{
+    struct library libraries[LIBRARIES_MAX];
+    size_t count = versions_list(libraries, LIBRARIES_MAX);
+    json_begin_object(writer, "versions");
+    json_put_text(writer, "appliance", TILLBOX_VERSION);
+    for (size_t i = 0; i < count; i++)
+        json_put_text(writer, libraries[i].name, libraries[i].version);
+    json_end_object(writer);
+}
+
+void api_get_status(struct service *service, struct http_exchange *exchange, int64_t id)
+{
+    (void)id;
+    const struct api *api = service->api;
+    const struct journal_identity *identity = journal_identity(api->journal);
+    struct health health = read_health(api);
+    struct json_writer writer;
+    json_writer_init(&writer, &http_exchange_reply(exchange)->body);
+    json_begin_object(&writer, NULL);
+    json_put_text(&writer, "status", word_for(&health));
+    json_put_text(&writer, "device_id", identity->device_id);
+    json_put_text(&writer, "location", identity->location);
+    render_time(&writer, "started_at", api->started_at_ms);
+    render_time(&writer, "now", clock_wall_ms(api->clock));
+    json_put_int(&writer, "uptime_s",
+                 (clock_monotonic_ns(api->clock) - api->started_ns) / 1000000000);
+    put_journal(&writer, api, &health);
+    put_load(&writer, api, &health);
+    put_versions(&writer);
+    json_end_object(&writer);
+}

@@ -1,0 +1,418 @@
+#include "appliance/committer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+
+enum { BUSY_RETRY_S = 1, DISK_RETRY_S = 30, SWEEP_EVERY_MS = 10000 };
+
+struct queue {
+    struct command *first;
+    struct command **last;
+    int length;
+};
+
+struct committer {
+    struct committer_options options;
+    pthread_t thread;
+    pthread_mutex_t lock; /* what follows */
+    pthread_cond_t wake;
+    struct queue queue;
+    bool closed;
+    struct committer_stats stats;
+    bool stopped; /* the thread has been joined; the stopper's own */
+    /* The thread's own: */
+    struct event appended[COMMITTER_BATCH_MAX];
+    bool flush_failed;
+    int64_t sweep_due_ms;
+    bool checkpoint_failing;
+};
+
+static const int64_t BUCKETS_US[COMMITTER_BUCKETS] = {
+    100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, INT64_MAX};
+
+int64_t committer_bucket_us(int bucket)
+{
+    return BUCKETS_US[bucket];
+}
+
+static void queue_init(struct queue *queue)
+{
+    *queue = (struct queue){.last = &queue->first};
+}
+
+static void queue_push(struct queue *queue, struct command *command)
+{
+    command->next = NULL;
+    *queue->last = command;
+    queue->last = &command->next;
+    queue->length++;
+}
+
+/* Takes up to `most` commands off the front, in order. */
+static struct command *queue_take(struct queue *queue, int most)
+{
+    struct command *batch = queue->first;
+    struct command **end = &queue->first;
+    for (int taken = 0; taken < most && *end; taken++, queue->length--)
+        end = &(*end)->next;
+    queue->first = *end;
+    *end = NULL;
+    if (!queue->first)
+        queue->last = &queue->first;
+    return batch;
+}
+
+static void fail_command(struct command *command, enum result result)
+{
+    struct http_reply *reply = command->reply;
+    command->has_event = false;
+    reply->location[0] = '\0';
+    if (result == RESULT_DISK_FULL) {
+        reply_problem(reply, PROBLEM_DISK_FULL, "the change was not made; free some disk space");
+        reply->retry_after_s = DISK_RETRY_S;
+    } else {
+        reply_problem(reply, PROBLEM_INTERNAL, "the change was not made: %s", result_text(result));
+    }
+}
+
+/* Is the key's first use in this batch, and so not durable yet? */
+static bool is_in_flight(const struct command *batch, const struct command *command)
+{
+    for (; batch != command; batch = batch->next)
+        if (batch->keeps_answer && memcmp(batch->key, command->key, JOURNAL_KEY_SIZE) == 0)
+            return true;
+    return false;
+}
+
+/* RESULT_OK: the reply is there, from an earlier use of the key or because the key can't be used.
+ * RESULT_NOT_FOUND: the command is new. */
+static enum result answer_again(struct committer *committer, const struct command *batch,
+                                struct command *command, struct error *error)
+{
+    struct journal_answer answer;
+    struct http_reply *reply = command->reply;
+    enum result result = journal_find_answer(committer->options.journal, command->key, &answer,
+                                             &reply->body, error);
+    if (result != RESULT_OK)
+        return result;
+    if (is_in_flight(batch, command)) {
+        reply_problem(reply, PROBLEM_IN_FLIGHT, "the first request with this key isn't done yet");
+        reply->retry_after_s = BUSY_RETRY_S;
+    } else if (memcmp(answer.request_hash, command->request_hash, SHA256_SIZE) != 0) {
+        reply_problem(reply, PROBLEM_KEY_REUSED, "the key was used for another request before");
+    } else {
+        reply->status = answer.status;
+        reply->content_type = answer.status < 400 ? "application/json" : "application/problem+json";
+        memcpy(reply->location, answer.location, sizeof reply->location);
+    }
+    return RESULT_OK;
+}
+
+static enum result keep_answer(struct journal *journal, struct command *command, int64_t now_ms,
+                               struct error *error)
+{
+    struct journal_answer answer = {.status = command->reply->status};
+    memcpy(answer.location, command->reply->location, sizeof answer.location);
+    memcpy(answer.request_hash, command->request_hash, sizeof answer.request_hash);
+    enum result result = journal_insert_answer(journal, command->key, &answer,
+                                               &command->reply->body, now_ms, error);
+    command->keeps_answer = result == RESULT_OK;
+    return result;
+}
+
+/* The command inside its savepoint, which a refusal rolls back. */
+static enum result execute_in_savepoint(struct journal *journal, struct command *command,
+                                        int64_t now_ms, struct error *error)
+{
+    enum result result = journal_savepoint(journal, error);
+    if (result != RESULT_OK)
+        return result;
+    enum result outcome = command_execute(command, journal, now_ms, error);
+    if (outcome == RESULT_OK)
+        return journal_release(journal, error);
+    result = journal_rollback_to_savepoint(journal, error);
+    return result == RESULT_OK ? outcome : result;
+}
+
+/* A failure that more than this one command will meet. */
+static bool spoils_batch(enum result result)
+{
+    return result == RESULT_DISK_FULL || result == RESULT_IO || result == RESULT_SYNC_FAILED;
+}
+
+static enum result execute(struct committer *committer, const struct command *batch,
+                           struct command *command, struct error *error)
+{
+    struct journal *journal = committer->options.journal;
+    int64_t now_ms = clock_wall_ms(committer->options.clock);
+    buf_clear(&command->reply->body);
+    command->has_event = command->keeps_answer = false;
+    if (command->has_key) {
+        enum result found = answer_again(committer, batch, command, error);
+        if (found != RESULT_NOT_FOUND)
+            return found;
+    }
+    if (disk_stage(committer->options.disk) != DISK_OK && !command_is_sale(command)) {
+        fail_command(command, RESULT_DISK_FULL);
+        return RESULT_OK;
+    }
+    enum result result = execute_in_savepoint(journal, command, now_ms, error);
+    if (result != RESULT_OK && result != RESULT_REFUSED) {
+        if (spoils_batch(result))
+            return result;
+        LOG(LOG_ERROR, "command.failed", LOG_TEXT("error", error->text));
+        fail_command(command, result);
+        return RESULT_OK;
+    }
+    return command->has_key ? keep_answer(journal, command, now_ms, error) : RESULT_OK;
+}
+
+static enum result execute_all(struct committer *committer, struct command *batch,
+                               struct error *error)
+{
+    struct journal *journal = committer->options.journal;
+    enum result result = journal_begin(journal, error);
+    if (result != RESULT_OK)
+        return result;
+    for (struct command *command = batch; command && result == RESULT_OK; command = command->next)
+        result = execute(committer, batch, command, error);
+    if (result != RESULT_OK) {
+        journal_rollback(journal);
+        return result;
+    }
+    return journal_commit(journal, error);
+}
+
+/* As execute_all, and once more with the reserve given back if the disk is full. */
+static enum result commit_batch(struct committer *committer, struct command *batch,
+                                struct error *error)
+{
+    enum result result = execute_all(committer, batch, error);
+    if (result == RESULT_DISK_FULL && disk_release_reserve(committer->options.disk))
+        result = execute_all(committer, batch, error);
+    if (result == RESULT_OK) {
+        disk_note_success(committer->options.disk);
+        return RESULT_OK;
+    }
+    LOG(LOG_ERROR, "batch.failed", LOG_TEXT("result", result_text(result)),
+        LOG_TEXT("error", error->text));
+    for (struct command *command = batch; command; command = command->next)
+        fail_command(command, result);
+    return result;
+}
+
+static int bucket_of(int64_t duration_us)
+{
+    int bucket = 0;
+    while (duration_us > BUCKETS_US[bucket])
+        bucket++;
+    return bucket;
+}
+
+static void count_command(struct committer_stats *stats, const struct command *command)
+{
+    if (command->has_event)
+        stats->events[command->kind]++;
+    else if (command->reply->status >= 500)
+        stats->failed++;
+    else if (command->reply->status >= 400)
+        stats->refused++;
+    else
+        stats->replayed++;
+}
+
+static void count_batch(struct committer *committer, const struct command *batch,
+                        enum result result, int64_t duration_us)
+{
+    struct committer_stats *stats = &committer->stats;
+    pthread_mutex_lock(&committer->lock);
+    for (; batch; batch = batch->next)
+        count_command(stats, batch);
+    stats->batches++;
+    stats->commit_us += (uint64_t)duration_us;
+    stats->commit_buckets[bucket_of(duration_us)]++;
+    stats->healthy = result == RESULT_OK;
+    pthread_mutex_unlock(&committer->lock);
+}
+
+/* Lets the answers go. From here the commands belong to their submitters again. */
+static int answer_batch(struct committer *committer, struct command *batch)
+{
+    int appended = 0;
+    while (batch) {
+        struct command *next = batch->next;
+        if (batch->has_event)
+            committer->appended[appended++] = batch->event;
+        batch->done(batch);
+        batch = next;
+    }
+    return appended;
+}
+
+static void log_events(const struct event *events, int count)
+{
+    for (int i = 0; i < count; i++)
+        LOG(LOG_INFO, events[i].event_type, LOG_INT("sequence", events[i].sequence),
+            LOG_TEXT("event_id", events[i].event_id));
+}
+
+/* Reports a failing checkpoint when it begins and when it ends, not each time. */
+static enum result checkpoint(struct committer *committer)
+{
+    struct error error = {0};
+    enum result result = journal_checkpoint_if_due(committer->options.journal, &error);
+    bool failing = result != RESULT_OK && result != RESULT_BUSY;
+    if (failing && !committer->checkpoint_failing)
+        LOG(LOG_ERROR, "checkpoint.failing", LOG_TEXT("error", error.text));
+    if (!failing && committer->checkpoint_failing)
+        LOG(LOG_INFO, "checkpoint.recovered");
+    committer->checkpoint_failing = failing;
+    return result;
+}
+
+/* Forgets old keys, a few at a time; goes on at once where there are more. */
+static enum result sweep_answers(struct committer *committer)
+{
+    struct error error = {0};
+    int64_t removed = 0;
+    int64_t now_ms = clock_monotonic_ms(committer->options.clock);
+    if (now_ms < committer->sweep_due_ms)
+        return RESULT_OK;
+    int64_t before_ms = clock_wall_ms(committer->options.clock) - committer->options.answers_kept_ms;
+    enum result result =
+        journal_sweep_answers(committer->options.journal, before_ms, &removed, &error);
+    if (result != RESULT_OK)
+        LOG(LOG_WARN, "sweep.failed", LOG_TEXT("error", error.text));
+    if (removed < JOURNAL_KEYS_SWEPT)
+        committer->sweep_due_ms = now_ms + SWEEP_EVERY_MS;
+    return result;
+}
+
+/* The disk refused to flush: nothing may be written any more. */
+static void give_up(struct committer *committer)
+{
+    committer->flush_failed = true;
+    pthread_mutex_lock(&committer->lock);
+    committer->closed = true;
+    committer->stats.healthy = false;
+    pthread_mutex_unlock(&committer->lock);
+    committer->options.on_fatal(committer->options.context);
+}
+
+static void process_batch(struct committer *committer, struct command *batch)
+{
+    struct error error = {0};
+    int64_t started_ns = clock_monotonic_ns(committer->options.clock);
+    enum result result = commit_batch(committer, batch, &error);
+    int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
+    count_batch(committer, batch, result, duration_us);
+    int appended = answer_batch(committer, batch);
+    log_events(committer->appended, appended);
+    if (result == RESULT_SYNC_FAILED || checkpoint(committer) == RESULT_SYNC_FAILED ||
+        sweep_answers(committer) == RESULT_SYNC_FAILED)
+        give_up(committer);
+}
+
+/* Waits for commands; NULL when the queue is empty and closed. */
+static struct command *take_batch(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    while (!committer->queue.first && !committer->closed)
+        pthread_cond_wait(&committer->wake, &committer->lock);
+    struct command *batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
+    pthread_mutex_unlock(&committer->lock);
+    return batch;
+}
+
+static void refuse_rest(struct command *batch)
+{
+    for (struct command *command = batch; command; command = command->next)
+        fail_command(command, RESULT_SYNC_FAILED);
+}
+
+static void *run(void *context)
+{
+    struct committer *committer = context;
+    struct command *batch;
+    while ((batch = take_batch(committer)) != NULL) {
+        if (committer->flush_failed) {
+            refuse_rest(batch);
+            answer_batch(committer, batch);
+        } else {
+            process_batch(committer, batch);
+        }
+    }
+    return NULL;
+}
+
+enum result committer_start(const struct committer_options *options,
+                            struct committer **ret_committer, struct error *error)
+{
+    struct committer *committer = calloc(1, sizeof *committer);
+    if (!committer)
+        return RESULT_NO_MEMORY;
+    committer->options = *options;
+    committer->stats.healthy = true;
+    queue_init(&committer->queue);
+    pthread_mutex_init(&committer->lock, NULL);
+    pthread_cond_init(&committer->wake, NULL);
+    if (pthread_create(&committer->thread, NULL, run, committer) != 0) {
+        free(committer);
+        return error_set(error, RESULT_NO_MEMORY, "the committer's thread doesn't start");
+    }
+    *ret_committer = committer;
+    return RESULT_OK;
+}
+
+enum result committer_submit(struct committer *committer, struct command *command)
+{
+    enum result result = RESULT_OK;
+    pthread_mutex_lock(&committer->lock);
+    if (committer->closed)
+        result = RESULT_CLOSED;
+    else if (committer->queue.length >= COMMITTER_QUEUE_MAX)
+        result = RESULT_BUSY;
+    else
+        queue_push(&committer->queue, command);
+    if (committer->queue.length > committer->stats.queued_most)
+        committer->stats.queued_most = committer->queue.length;
+    bool first = committer->queue.length == 1;
+    pthread_mutex_unlock(&committer->lock);
+    if (result == RESULT_OK && first)
+        pthread_cond_signal(&committer->wake);
+    return result;
+}
+
+void committer_stop(struct committer *committer)
+{
+    if (committer->stopped)
+        return;
+    pthread_mutex_lock(&committer->lock);
+    committer->closed = true;
+    pthread_mutex_unlock(&committer->lock);
+    pthread_cond_signal(&committer->wake);
+    pthread_join(committer->thread, NULL);
+    committer->stopped = true;
+}
+
+void committer_free(struct committer *committer)
+{
+    if (!committer)
+        return;
+    committer_stop(committer);
+    pthread_cond_destroy(&committer->wake);
+    pthread_mutex_destroy(&committer->lock);
+    free(committer);
+}
+
+void committer_stats(struct committer *committer, struct committer_stats *ret_stats)
+{
+    pthread_mutex_lock(&committer->lock);
+    *ret_stats = committer->stats;
+    ret_stats->queued = committer->queue.length;
+    pthread_mutex_unlock(&committer->lock);
+}

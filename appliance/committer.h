@@ -1,0 +1,68 @@
+/* The one thread that writes the journal.
+ *
+ * It takes what has queued, executes all of it in one transaction with a savepoint per command,
+ * commits, and only then lets the answers go. While it waits for the disk the next batch queues: the
+ * group commit needs no timer, and one sale alone waits for one flush.
+ *
+ * A batch that can't be committed fails whole: nobody in it is answered as if it had been. When the
+ * disk is full the reserve is given back and the batch tried once more. A failed flush is final
+ * (after it the kernel may have dropped what it could not write): every later command is refused and
+ * `on_fatal` is told, so that the process ends and the next start finds out what the disk holds. */
+#ifndef TILLBOX_APPLIANCE_COMMITTER_H
+#define TILLBOX_APPLIANCE_COMMITTER_H
+
+#include "appliance/command.h"
+#include "appliance/disk.h"
+#include "appliance/journal.h"
+#include "core/clock.h"
+
+enum {
+    COMMITTER_QUEUE_MAX = 1024,
+    COMMITTER_BATCH_MAX = 256,
+    COMMITTER_BUCKETS = 12,
+};
+
+struct committer;
+
+struct committer_options {
+    struct journal *journal; /* used by no one else while the committer runs */
+    struct disk *disk;
+    const struct clock *clock;
+    int64_t answers_kept_ms; /* how long an Idempotency-Key is remembered */
+    void (*on_fatal)(void *context);
+    void *context;
+};
+
+/* Counted since the start. */
+struct committer_stats {
+    uint64_t events[5]; /* appended, by enum command_kind */
+    uint64_t refused;
+    uint64_t failed;  /* commands that got an error of the box */
+    uint64_t replayed; /* answers given again under their key */
+    uint64_t batches;
+    uint64_t commit_buckets[COMMITTER_BUCKETS]; /* commits that took up to committer_bucket_us() */
+    uint64_t commit_us;
+    int queued;
+    int queued_most;
+    bool healthy; /* the last batch could be committed */
+};
+
+MUST_CHECK enum result committer_start(const struct committer_options *options,
+                                       struct committer **ret_committer, struct error *error);
+
+/* Hands a command over; its `done` will be called from the committer's thread. RESULT_BUSY if the
+ * queue is full, RESULT_CLOSED if the committer is stopping or has failed: then it won't. */
+MUST_CHECK enum result committer_submit(struct committer *committer, struct command *command);
+
+/* Works off what has queued, then ends the thread. Later submissions get RESULT_CLOSED. */
+void committer_stop(struct committer *committer);
+
+/* Stops it first if that hasn't been done. */
+void committer_free(struct committer *committer);
+
+void committer_stats(struct committer *committer, struct committer_stats *ret_stats);
+
+/* The upper bound of a bucket in microseconds; the last one is INT64_MAX. */
+int64_t committer_bucket_us(int bucket);
+
+#endif

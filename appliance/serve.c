@@ -1,0 +1,269 @@
+/* appliance serve: starts the parts in order, waits, stops them in order. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "appliance/api.h"
+#include "appliance/commands.h"
+#include "appliance/guard.h"
+#include "appliance/router.h"
+#include "core/log.h"
+
+enum {
+    TICK_MS = 1000,
+    DRAIN_MS = 5000,   /* for requests under way */
+    FAREWELL_MS = 1000, /* for their answers */
+    GLANCE_MS = 5,
+    DESCRIPTORS = SERVICE_COUNT * HTTP_CONNECTIONS_MAX + 64,
+    DATA_DIR_MODE = 0750,
+};
+
+struct appliance {
+    struct api api;
+    struct settings *settings;
+    atomic_bool flush_failed;
+};
+
+/* In the committer's thread. */
+static void on_fatal(void *context)
+{
+    struct appliance *appliance = context;
+    atomic_store(&appliance->flush_failed, true);
+    kill(getpid(), SIGTERM);
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < DESCRIPTORS)
+        LOG(LOG_WARN, "descriptors.few", LOG_INT("limit", (int64_t)limit.rlim_cur),
+            LOG_INT("wanted", DESCRIPTORS));
+}
+
+/* Blocked in every thread; the main thread waits for them. */
+static sigset_t block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signals;
+}
+
+static enum result open_journal(struct appliance *appliance, struct error *error)
+{
+    struct api *api = &appliance->api;
+    const struct journal_options options = {
+        .data_dir = appliance->settings->data_dir,
+        .device_id = appliance->settings->device_id,
+        .location = appliance->settings->location,
+        .clock = &clock_system,
+        .random = &random_system,
+    };
+    enum result result = journal_open(&options, &api->journal, error);
+    if (result == RESULT_DISK_FULL && disk_release_reserve(api->disk))
+        result = journal_open(&options, &api->journal, error);
+    return result;
+}
+
+static enum result start_journal(struct appliance *appliance, struct error *error)
+{
+    struct api *api = &appliance->api;
+    const char *data_dir = appliance->settings->data_dir;
+    if (mkdir(data_dir, DATA_DIR_MODE) != 0 && access(data_dir, F_OK) != 0)
+        return error_set_errno(error, RESULT_DENIED, "can't create the folder %s", data_dir);
+    enum result result =
+        disk_new(data_dir, appliance->settings->disk_reserve_mb << 20, &api->disk, error);
+    if (result == RESULT_OK)
+        result = open_journal(appliance, error);
+    if (result != RESULT_OK)
+        return result;
+    const struct journal_identity *identity = journal_identity(api->journal);
+    log_set_device(identity->device_id);
+    disk_check(api->disk);
+    return integrity_start(data_dir, identity->stopped_cleanly, &api->integrity, error);
+}
+
+static enum result start_committer(struct appliance *appliance, struct error *error)
+{
+    struct api *api = &appliance->api;
+    const struct committer_options options = {
+        .journal = api->journal,
+        .disk = api->disk,
+        .clock = &clock_system,
+        .answers_kept_ms = appliance->settings->idempotency_hours * 3600000,
+        .on_fatal = on_fatal,
+        .context = appliance,
+    };
+    return committer_start(&options, &api->committer, error);
+}
+
+static enum result start_service(struct appliance *appliance, int index, enum service_kind kind,
+                                 const struct listen_address *address, struct error *error)
+{
+    struct api *api = &appliance->api;
+    struct service *service = &api->services[index];
+    *service = (struct service){.api = api, .kind = kind};
+    enum result result = sha256_new(&api->hashers[index]);
+    if (result == RESULT_OK)
+        result = queries_open(appliance->settings->data_dir, &service->queries, error);
+    const struct http_server_options options = {
+        .host = address->host,
+        .port = address->port,
+        .clock = &clock_system,
+        .screen = guard_screen,
+        .handle = router_handle,
+        .context = service,
+    };
+    return result == RESULT_OK ? http_server_start(&options, &service->server, error) : result;
+}
+
+static enum result start(struct appliance *appliance, struct error *error)
+{
+    const struct settings *settings = appliance->settings;
+    struct api *api = &appliance->api;
+    api->settings = settings;
+    api->clock = &clock_system;
+    api->started_at_ms = clock_wall_ms(&clock_system);
+    api->started_ns = clock_monotonic_ns(&clock_system);
+    enum result result = start_journal(appliance, error);
+    if (result == RESULT_OK)
+        result = start_committer(appliance, error);
+    if (result == RESULT_OK)
+        result = start_service(appliance, 0, SERVICE_ORDERS, &settings->orders_listen, error);
+    if (result == RESULT_OK)
+        result = start_service(appliance, 1, SERVICE_INVENTORY, &settings->inventory_listen, error);
+    return result;
+}
+
+static void log_ready(const struct appliance *appliance)
+{
+    const struct api *api = &appliance->api;
+    const struct journal_identity *identity = journal_identity(api->journal);
+    LOG(LOG_INFO, "appliance.ready", LOG_TEXT("version", TILLBOX_VERSION),
+        LOG_TEXT("location", identity->location), LOG_TEXT("journal_id", identity->journal_id),
+        LOG_INT("sequence", journal_head(api->journal).sequence),
+        LOG_TEXT("orders_host", appliance->settings->orders_listen.host),
+        LOG_INT("orders_port", http_server_port(api->services[0].server)),
+        LOG_TEXT("inventory_host", appliance->settings->inventory_listen.host),
+        LOG_INT("inventory_port", http_server_port(api->services[1].server)));
+}
+
+/* Until SIGTERM or SIGINT. */
+static void wait_for_signal(struct appliance *appliance, const sigset_t *signals)
+{
+    const struct timespec tick = {.tv_sec = TICK_MS / 1000};
+    while (sigtimedwait(signals, NULL, &tick) < 0) {
+        for (int i = 0; i < SERVICE_COUNT; i++)
+            http_server_sweep(appliance->api.services[i].server);
+        disk_check(appliance->api.disk);
+    }
+}
+
+static void wait_for_exchanges(const struct api *api, int64_t most_ms)
+{
+    int64_t until_ms = clock_monotonic_ms(&clock_system) + most_ms;
+    for (;;) {
+        int open = 0;
+        for (int i = 0; i < SERVICE_COUNT; i++)
+            if (api->services[i].server)
+                open += http_server_open_exchanges(api->services[i].server);
+        if (open == 0 || clock_monotonic_ms(&clock_system) >= until_ms)
+            return;
+        clock_sleep_ms(&clock_system, GLANCE_MS);
+    }
+}
+
+/* Requests under way are finished and answered, new ones refused; nothing may be suspended when the
+ * HTTP servers stop. */
+static void drain(struct api *api)
+{
+    for (int i = 0; i < SERVICE_COUNT; i++)
+        if (api->services[i].server)
+            http_server_drain(api->services[i].server);
+    wait_for_exchanges(api, DRAIN_MS);
+    if (api->committer)
+        committer_stop(api->committer);
+    wait_for_exchanges(api, FAREWELL_MS);
+    for (int i = 0; i < SERVICE_COUNT; i++) {
+        http_server_stop(api->services[i].server);
+        api->services[i].server = NULL;
+    }
+}
+
+static enum result stop(struct appliance *appliance, struct error *error)
+{
+    struct api *api = &appliance->api;
+    enum result result = RESULT_OK;
+    drain(api);
+    /* Closing the journal would write to a disk that can't be trusted any more. */
+    if (atomic_load(&appliance->flush_failed))
+        _exit(EXIT_DISK);
+    committer_free(api->committer);
+    for (int i = 0; i < SERVICE_COUNT; i++) {
+        queries_close(api->services[i].queries);
+        sha256_free(api->hashers[i]);
+    }
+    integrity_stop(api->integrity);
+    if (api->journal)
+        result = journal_close(api->journal, error);
+    disk_free(api->disk);
+    return result;
+}
+
+enum exit_code exit_code_of(enum result result)
+{
+    if (result == RESULT_OK)
+        return EXIT_DONE;
+    if (result == RESULT_LOCKED)
+        return EXIT_IN_USE;
+    if (result == RESULT_CORRUPT)
+        return EXIT_DAMAGED;
+    return result == RESULT_SYNC_FAILED ? EXIT_DISK : EXIT_FAILED;
+}
+
+static enum exit_code report(const char *event, enum result result, const struct error *error)
+{
+    if (result != RESULT_OK)
+        LOG(LOG_ERROR, event, LOG_TEXT("result", result_text(result)),
+            LOG_TEXT("error", error->text));
+    return exit_code_of(result);
+}
+
+enum exit_code command_serve(struct settings *settings, const struct config_sources *sources,
+                             const char *operand)
+{
+    (void)operand;
+    struct error error = {0};
+    struct buf problems;
+    struct appliance appliance = {.settings = settings};
+    buf_init(&problems, CONFIG_PROBLEMS_MAX);
+    enum result result = settings_check_serving(settings, sources, &problems);
+    if (result != RESULT_OK)
+        fprintf(stderr, "%s", buf_text(&problems));
+    buf_done(&problems);
+    if (result != RESULT_OK)
+        return EXIT_USAGE;
+    raise_descriptor_limit();
+    sigset_t signals = block_signals();
+    result = start(&appliance, &error);
+    enum exit_code code = report("appliance.start_failed", result, &error);
+    if (result == RESULT_OK) {
+        log_ready(&appliance);
+        wait_for_signal(&appliance, &signals);
+        LOG(LOG_INFO, "appliance.stopping");
+    }
+    result = stop(&appliance, &error);
+    enum exit_code stop_code = report("appliance.stop_failed", result, &error);
+    return code != EXIT_DONE ? code : stop_code;
+}

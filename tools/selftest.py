@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Sees every gate red. usage: tools/selftest.py [--list] [NAME…]
+
+For each row of PLANTS a fault is planted in a copy of the tree, the row's gate is run there, and
+must fail with the expected message. Every gate is first run on the copy as it is, and must pass:
+a gate that is red anyway proves nothing. Ends with "N passed, N failed"; exit 1 if any failed."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple, Optional
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GATE_MAX_S = 900
+
+
+class Plant(NamedTuple):
+    name: str
+    file: str
+    old: Optional[str]  # the first place of this text is replaced; None: the file is new
+    new: str
+    gate: str           # a shell command, run at the top of the copy
+    message: str        # a regular expression that the gate's output must match
+
+
+def unit_test(body, declarations=""):
+    """A unit test program with one test."""
+    return f"""#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+{declarations}
+static void planted(void **state)
+{{
+    (void)state;
+    {body}
+}}
+
+int main(void)
+{{
+    const struct CMUnitTest tests[] = {{cmocka_unit_test(planted)}};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}}
+"""
+
+
+RACE = """
+#include <pthread.h>
+
+static int shared;
+
+static void *count(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 100000; i++)
+        shared++;
+    return NULL;
+}
+"""
+
+LONG_FUNCTION = ("int planted(int value);\n\nint planted(int value)\n{\n"
+                 + "    value += 1;\n" * 70 + "    return value;\n}\n")
+
+LAYERS = "tools/layers.py"
+PLANTS = [
+    # who may include and call what
+    Plant("layers-core", "core/planted.c", None, '#include "appliance/order.h"\n', LAYERS,
+          r'core/planted\.c:1: core/ may include only from core/'),
+    Plant("layers-appliance", "appliance/planted.c", None, '\n#include "bridge/pump.h"\n', LAYERS,
+          r'appliance/planted\.c:2: appliance/ may include only from core/ and appliance/'),
+    Plant("layers-bridge", "bridge/planted.h", None, '#include "appliance/journal.h"\n', LAYERS,
+          r'bridge/planted\.h:1: bridge/ may include only from core/ and bridge/'),
+    Plant("layers-way-round", "core/planted.c", None, '#include "core/../appliance/order.h"\n',
+          LAYERS, r'core/planted\.c:1: core/ may include only from core/'),
+    Plant("layers-pure-own", "core/utf8.c", '#include "core/utf8.h"',
+          '#include "core/utf8.h"\n#include "core/log.h"', LAYERS,
+          r'core/utf8\.c:2: a pure module may not include "core/log\.h"'),
+    Plant("layers-pure-system", "core/utf8.c", '#include "core/utf8.h"',
+          '#include "core/utf8.h"\n#include <unistd.h>', LAYERS,
+          r'core/utf8\.c:2: a pure module may not include <unistd\.h>'),
+    Plant("layers-vendor", "core/planted.c", None, "#include <sqlite3.h>\n", LAYERS,
+          r'core/planted\.c:1: <sqlite3\.h> is included only in core/db\.c'),
+    Plant("layers-unknown", "core/planted.c", None, "#include <zlib.h>\n", LAYERS,
+          r'core/planted\.c:1: <zlib\.h> is in no row'),
+    Plant("layers-macro", "core/planted.c", None, "#include HEADER\n", LAYERS,
+          r'core/planted\.c:1: an include names its file'),
+    Plant("layers-clock", "core/planted.c", None, "/* time() */\nlong now = time(NULL);\n", LAYERS,
+          r'core/planted\.c:2: time\(\) is called only in core/clock\.c'),
+    Plant("layers-random", "core/planted.c", None, 'int dice = rand() % 6;\n', LAYERS,
+          r'core/planted\.c:1: rand\(\) is called only in core/clock\.c'),
+
+    # sizes
+    Plant("sizes-function", "core/planted.c", None, LONG_FUNCTION, "tools/sizes.py",
+          r'core/planted\.c:4: a function of 71 lines, at most 70'),
+    Plant("sizes-file", "core/planted.c", None, "\n" * 601, "tools/sizes.py",
+          r'core/planted\.c:1: 601 lines, at most 600'),
+    Plant("sizes-header", "core/planted.h", None, "\n" * 151, "tools/sizes.py",
+          r'core/planted\.h:1: 151 lines, at most 150'),
+    Plant("sizes-median", "core/planted.c", None, ("{\n" + "\n" * 13 + "}\n") * 5000,
+          "tools/sizes.py", r'the median function has 13 lines, at most 12'),
+    Plant("sizes-nine-in-ten", "core/planted.c", None, ("{\n" + "\n" * 46 + "}\n") * 5000,
+          "tools/sizes.py", r'nine functions in ten have up to 46 lines, at most 45'),
+
+    # lint
+    Plant("lint-format", "core/planted.c", None, "int  planted;\n", "tools/lint.sh format",
+          r'core/planted\.c:1:4: error: code should be clang-formatted'),
+    Plant("lint-gcc", "core/planted.c", None, "static int planted;\n", "tools/lint.sh gcc",
+          r'core/planted\.c:1:12: error: .planted. defined but not used'),
+    Plant("lint-clang", "core/planted.c", None,
+          "int planted(int a);\n\nint planted(int a)\n{\n    return a = a;\n}\n",
+          "tools/lint.sh clang", r'core/planted\.c:5:14: error: explicitly assigning .*itself'),
+    Plant("lint-analyzer", "core/planted.c", None,
+          "#include <stdio.h>\n\nint planted(const char *path);\n\n"
+          "int planted(const char *path)\n{\n    FILE *file = fopen(path, \"r\");\n"
+          "    return file ? fgetc(file) : 0;\n}\n",
+          "tools/lint.sh analyzer", r'core/planted\.c:8:\d+: error: .*analyzer-file-leak'),
+    Plant("lint-tidy", "core/planted.c", None,
+          "#include <stdlib.h>\n\nint planted(const char *text);\n\n"
+          "int planted(const char *text)\n{\n    return atoi(text);\n}\n",
+          "tools/lint.sh tidy", r'core/planted\.c:7:12: error: .*\[cert-err34-c'),
+    Plant("lint-tidy-header", "core/utf8.h", "\n#endif", "\nint plantedName(void);\n\n#endif",
+          "tools/lint.sh tidy",
+          r"core/utf8\.h:\d+:5: error: invalid case style for function 'plantedName'"),
+    Plant("lint-cppcheck", "core/planted.c", None,
+          "int planted(void);\n\nint planted(void)\n{\n    int values[2] = {1, 2};\n"
+          "    return values[2];\n}\n",
+          "tools/lint.sh cppcheck", r"core/planted\.c:6:.*arrayIndexOutOfBounds"),
+    Plant("lint-shellcheck", "tools/planted.sh", None, "#!/bin/sh\nrm -r $1/*\n",
+          "tools/lint.sh shellcheck", r'In tools/planted\.sh line 2:(.|\n)*SC2086'),
+    Plant("lint-shellcheck-no-suffix", "tools/planted", None, "#!/bin/sh\nrm -r $1/*\n",
+          "tools/lint.sh shellcheck", r'In tools/planted line 2:(.|\n)*SC2086'),
+    Plant("lint-pyflakes", "tools/planted.py", None, "import os\n", "tools/lint.sh pyflakes",
+          r"tools/planted\.py:1:1.* 'os' imported but unused"),
+    Plant("lint-marker", "docs/planted.md", None, "later: TO" "DO\n", "tools/lint.sh text",
+          r'docs/planted\.md:1:later'),
+    Plant("lint-trailing-space", "docs/planted.md", None, "a line \n", "tools/lint.sh text",
+          r'docs/planted\.md:1:a line'),
+    Plant("lint-layers", "core/planted.c", None, "#include <sqlite3.h>\n", "tools/lint.sh layers",
+          r'layers +failed\ncore/planted\.c:1:'),
+    Plant("lint-sizes", "core/planted.c", None, "\n" * 601, "tools/lint.sh sizes",
+          r'sizes +failed\ncore/planted\.c:1:'),
+
+    # sanitizers
+    Plant("asan-overflow", "tests/unit/test_planted.c", None,
+          unit_test("char *volatile bytes = malloc(8);\n    volatile size_t size = 9;\n"
+                    "    memset(bytes, 1, size);\n"
+                    "    assert_int_equal(bytes[0], 1);\n    free(bytes);"),
+          "make check-asan", r'AddressSanitizer: heap-buffer-overflow'),
+    Plant("asan-leak", "tests/unit/test_planted.c", None,
+          unit_test("char *volatile lost = malloc(8);\n    lost[0] = 1;\n    lost = NULL;"),
+          "make check-asan", r'LeakSanitizer: detected memory leaks'),
+    Plant("ubsan-overflow", "tests/unit/test_planted.c", None,
+          unit_test("volatile int most = 2147483647;\n    most = most + 1;"),
+          "make check-asan", r'runtime error: signed integer overflow'),
+    Plant("tsan-race", "tests/unit/test_planted.c", None,
+          unit_test("pthread_t one, two;\n    pthread_create(&one, NULL, count, NULL);\n"
+                    "    pthread_create(&two, NULL, count, NULL);\n    pthread_join(one, NULL);\n"
+                    "    pthread_join(two, NULL);", RACE),
+          "make check-tsan", r'ThreadSanitizer: data race'),
+]
+
+
+def copy_tree(copy):
+    """What git would commit, in a repository of its own, since gates ask git for the files."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
+
+
+def run_gate(copy, gate):
+    """(exit code, output); what `make selftest` was given isn't meant for the gate."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD")}
+    done = subprocess.run(["timeout", str(GATE_MAX_S), "sh", "-c", gate], cwd=copy, env=environment,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
+    return done.returncode, done.stdout
+
+
+def plant(path, row):
+    """Plants the fault; returns what undoes it, or None where the row no longer fits the tree."""
+    if row.old is None:
+        if path.exists():
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(row.new, encoding="utf-8")
+        return path.unlink
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if row.old not in text:
+        return None
+    path.write_text(text.replace(row.old, row.new, 1), encoding="utf-8")
+    return lambda: path.write_text(text, encoding="utf-8")
+
+
+def try_row(copy, row):
+    """None when the gate caught the fault, or else what went wrong."""
+    undo = plant(copy / row.file, row)
+    if undo is None:
+        return f"the plant doesn't fit {row.file} any more"
+    try:
+        code, output = run_gate(copy, row.gate)
+    finally:
+        undo()
+    if code == 0:
+        return f"`{row.gate}` didn't notice"
+    if not re.search(row.message, output):
+        return f"`{row.gate}` failed with {code}, but not with {row.message!r}:\n{output[-4000:]}"
+    return None
+
+
+def try_rows(rows):
+    """Prints a line for each row; returns how many failed."""
+    failed = 0
+    green = {}
+    with tempfile.TemporaryDirectory(prefix="selftest-") as folder:
+        copy = pathlib.Path(folder)
+        copy_tree(copy)
+        for row in rows:
+            if row.gate not in green:
+                green[row.gate] = run_gate(copy, row.gate)
+            code, output = green[row.gate]
+            problem = (try_row(copy, row) if code == 0 else
+                       f"`{row.gate}` fails without the plant:\n{output[-4000:]}")
+            print(f"FAILED {row.name}: {problem}" if problem else f"ok     {row.name}", flush=True)
+            failed += bool(problem)
+    return failed
+
+
+def main(arguments):
+    if arguments == ["--list"]:
+        for row in PLANTS:
+            print(f"{row.name:26} {row.file:28} {row.gate}")
+        return 0
+    names = [row.name for row in PLANTS]
+    unknown = set(arguments) - set(names)
+    if unknown or len(set(names)) < len(names):
+        print("no such row, or two of one name:", *sorted(unknown), file=sys.stderr)
+        return 2
+    rows = [row for row in PLANTS if not arguments or row.name in arguments]
+    failed = try_rows(rows)
+    print(f"{len(rows) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
