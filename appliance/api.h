@@ -43,23 +43,22 @@ struct api {
 typedef void api_handler(struct service *service, struct http_exchange *exchange, int64_t id);
 
 api_handler api_post_orders, api_get_orders, api_get_order, api_cancel_order;
-api_handler api_post_products, api_get_products, api_get_product, api_patch_product,
-    api_post_stock;
+api_handler api_post_products, api_get_products, api_get_product, api_patch_product, api_post_stock;
 api_handler api_get_livez, api_get_readyz, api_get_healthz, api_get_status, api_get_metrics;
 
 /* The body as a JSON object or array; NULL if it can't be had, with the reply filled in. The caller
  * frees it. */
 struct json *api_parse_body(struct http_exchange *exchange);
 
-/* Creates the exchange's command; NULL, with the reply filled in, when there is no memory. It lives as
- * long as the exchange. */
+/* Creates the exchange's command; NULL, with the reply filled in, when there is no memory. It lives
+ * as long as the exchange. */
 struct command *api_new_command(struct http_exchange *exchange, enum command_kind kind);
 
 /* Reads the Idempotency-Key, defers the exchange and hands the command to the committer. */
 void api_submit(struct service *service, struct http_exchange *exchange, struct command *command);
 
-/* Reads `after` and `limit`, and `status` if `ret_filter` isn't NULL. False, with the reply filled in,
- * if one is wrong or there are others. */
+/* Reads `after` and `limit`, and `status` if `ret_filter` isn't NULL. False, with the reply filled
+ * in, if one is wrong or there are others. */
 bool api_read_page(struct http_exchange *exchange, struct page *ret_page,
                    enum order_filter *ret_filter);
 

@@ -113,8 +113,7 @@ static void put_journal(struct json_writer *writer, const struct api *api,
     json_end_object(writer);
 }
 
-static void put_load(struct json_writer *writer, const struct api *api,
-                     const struct health *health)
+static void put_load(struct json_writer *writer, const struct api *api, const struct health *health)
 {
     json_begin_object(writer, "queue");
     json_put_int(writer, "length", health->commits.queued);

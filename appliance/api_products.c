@@ -39,8 +39,7 @@ static void read_change(const struct json *body, struct command *command,
     struct product_change *change = &command->input.change;
     const char *name = NULL, *sku = NULL;
     form_open(&form, body, "", errors);
-    change->has_name =
-        form_text(&form, "product_name", FORM_OPTIONAL, 1, PRODUCT_NAME_MAX, &name);
+    change->has_name = form_text(&form, "product_name", FORM_OPTIONAL, 1, PRODUCT_NAME_MAX, &name);
     change->has_price = form_integer(&form, "price", FORM_OPTIONAL, 0, PRODUCT_PRICE_MAX_MINOR,
                                      &change->to.price_minor);
     change->has_sku = form_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
@@ -58,8 +57,8 @@ static void read_adjustment(const struct json *body, struct command *command,
     struct stock_adjustment *adjustment = &command->input.adjustment;
     const char *reason = NULL;
     form_open(&form, body, "", errors);
-    bool has_delta = form_integer(&form, "delta", FORM_REQUIRED, -STOCK_MAX, STOCK_MAX,
-                                  &adjustment->delta);
+    bool has_delta =
+        form_integer(&form, "delta", FORM_REQUIRED, -STOCK_MAX, STOCK_MAX, &adjustment->delta);
     form_text(&form, "reason", FORM_REQUIRED, 1, REASON_MAX, &reason);
     form_close(&form);
     if (has_delta && adjustment->delta == 0)

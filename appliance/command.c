@@ -214,8 +214,7 @@ static enum result create_product(struct execution *run)
 static enum result find_product(struct execution *run, int64_t product_id,
                                 struct product *ret_product)
 {
-    enum result result =
-        journal_find_product(run->journal, product_id, ret_product, run->error);
+    enum result result = journal_find_product(run->journal, product_id, ret_product, run->error);
     if (result != RESULT_NOT_FOUND)
         return result;
     reply_problem(run->reply, PROBLEM_NOT_FOUND, "there is no product %lld", (long long)product_id);
@@ -274,8 +273,8 @@ static enum result adjust_stock(struct execution *run)
     if (moved != RESULT_OK)
         return refuse_adjustment(run, moved, &product, adjustment->delta);
     product.updated_at_ms = run->now_ms;
-    result = journal_set_stock(run->journal, product.product_id, product.stock, run->now_ms,
-                               run->error);
+    result =
+        journal_set_stock(run->journal, product.product_id, product.stock, run->now_ms, run->error);
     if (result != RESULT_OK)
         return result;
     struct json_writer *data = begin_event(run, EVENT_STOCK_ADJUSTED);

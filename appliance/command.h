@@ -68,8 +68,9 @@ void command_done(struct command *command);
 bool command_is_sale(const struct command *command);
 
 /* Executes inside the journal's transaction and savepoint, and fills in the reply.
- * RESULT_OK: done, keep what was written. RESULT_REFUSED: a rule forbids it, the reply says why, and
- * what was written must go. Anything else: the journal failed, with `error`; there is no reply. */
+ * RESULT_OK: done, keep what was written. RESULT_REFUSED: a rule forbids it, the reply says why,
+ * and what was written must go. Anything else: the journal failed, with `error`; there is no reply.
+ */
 MUST_CHECK enum result command_execute(struct command *command, struct journal *journal,
                                        int64_t now_ms, struct error *error);
 

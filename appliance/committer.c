@@ -95,8 +95,8 @@ static enum result answer_again(struct committer *committer, const struct comman
 {
     struct journal_answer answer;
     struct http_reply *reply = command->reply;
-    enum result result = journal_find_answer(committer->options.journal, command->key, &answer,
-                                             &reply->body, error);
+    enum result result =
+        journal_find_answer(committer->options.journal, command->key, &answer, &reply->body, error);
     if (result != RESULT_OK)
         return result;
     if (is_in_flight(batch, command)) {
@@ -118,8 +118,8 @@ static enum result keep_answer(struct journal *journal, struct command *command,
     struct journal_answer answer = {.status = command->reply->status};
     memcpy(answer.location, command->reply->location, sizeof answer.location);
     memcpy(answer.request_hash, command->request_hash, sizeof answer.request_hash);
-    enum result result = journal_insert_answer(journal, command->key, &answer,
-                                               &command->reply->body, now_ms, error);
+    enum result result =
+        journal_insert_answer(journal, command->key, &answer, &command->reply->body, now_ms, error);
     command->keeps_answer = result == RESULT_OK;
     return result;
 }
@@ -282,7 +282,8 @@ static enum result sweep_answers(struct committer *committer)
     int64_t now_ms = clock_monotonic_ms(committer->options.clock);
     if (now_ms < committer->sweep_due_ms)
         return RESULT_OK;
-    int64_t before_ms = clock_wall_ms(committer->options.clock) - committer->options.answers_kept_ms;
+    int64_t before_ms =
+        clock_wall_ms(committer->options.clock) - committer->options.answers_kept_ms;
     enum result result =
         journal_sweep_answers(committer->options.journal, before_ms, &removed, &error);
     if (result != RESULT_OK)

@@ -1,13 +1,14 @@
 /* The one thread that writes the journal.
  *
  * It takes what has queued, executes all of it in one transaction with a savepoint per command,
- * commits, and only then lets the answers go. While it waits for the disk the next batch queues: the
- * group commit needs no timer, and one sale alone waits for one flush.
+ * commits, and only then lets the answers go. While it waits for the disk the next batch queues:
+ * the group commit needs no timer, and one sale alone waits for one flush.
  *
  * A batch that can't be committed fails whole: nobody in it is answered as if it had been. When the
  * disk is full the reserve is given back and the batch tried once more. A failed flush is final
- * (after it the kernel may have dropped what it could not write): every later command is refused and
- * `on_fatal` is told, so that the process ends and the next start finds out what the disk holds. */
+ * (after it the kernel may have dropped what it could not write): every later command is refused
+ * and `on_fatal` is told, so that the process ends and the next start finds out what the disk
+ * holds. */
 #ifndef TILLBOX_APPLIANCE_COMMITTER_H
 #define TILLBOX_APPLIANCE_COMMITTER_H
 
@@ -37,7 +38,7 @@ struct committer_options {
 struct committer_stats {
     uint64_t events[5]; /* appended, by enum command_kind */
     uint64_t refused;
-    uint64_t failed;  /* commands that got an error of the box */
+    uint64_t failed;   /* commands that got an error of the box */
     uint64_t replayed; /* answers given again under their key */
     uint64_t batches;
     uint64_t commit_buckets[COMMITTER_BUCKETS]; /* commits that took up to committer_bucket_us() */

@@ -144,8 +144,7 @@ enum disk_stage disk_stage(const struct disk *disk)
 
 const char *disk_stage_text(enum disk_stage stage)
 {
-    static const char *const TEXTS[] = {
-        [DISK_OK] = "ok", [DISK_LOW] = "low", [DISK_FULL] = "full"};
+    static const char *const TEXTS[] = {[DISK_OK] = "ok", [DISK_LOW] = "low", [DISK_FULL] = "full"};
     return TEXTS[stage];
 }
 

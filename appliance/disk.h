@@ -5,8 +5,8 @@
  *
  *              free < reserve / 4, or a write failed: ballast given back
  *     DISK_OK ────────────────────────────────────────────▶ DISK_LOW   only sales go on
- *        ▲                                                     │ a write failed with no ballast left
- *        │ free > 2 × reserve: ballast made again              ▼
+ *        ▲                                                     │ a write failed with no ballast
+ * left │ free > 2 × reserve: ballast made again              ▼
  *        └──────────────────────────────────────────────── DISK_FULL   every change is tried, and
  *                                                                      answered 507 if it fails
  * DISK_FULL becomes DISK_LOW by itself with the first write that succeeds. */

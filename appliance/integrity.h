@@ -21,8 +21,8 @@ enum { INTEGRITY_DETAIL_SIZE = 256, INTEGRITY_TAIL = 1000 };
 
 struct integrity;
 
-/* Checks the tail now if `stopped_cleanly` is false, and starts the rest in the background. Fails only
- * if the check can't be made; damage is a state. */
+/* Checks the tail now if `stopped_cleanly` is false, and starts the rest in the background. Fails
+ * only if the check can't be made; damage is a state. */
 MUST_CHECK enum result integrity_start(const char *data_dir, bool stopped_cleanly,
                                        struct integrity **ret_integrity, struct error *error);
 

@@ -162,9 +162,8 @@ static enum result load_head(struct journal *journal, struct error *error)
     struct uuid last;
     bool row = false;
     enum result result = statement_prepare(
-        journal->db,
-        "SELECT sequence, hash, event_id FROM events ORDER BY sequence DESC LIMIT 1", &select,
-        error);
+        journal->db, "SELECT sequence, hash, event_id FROM events ORDER BY sequence DESC LIMIT 1",
+        &select, error);
     if (result == RESULT_OK)
         result = statement_step(select, &row, error);
     if (result == RESULT_OK && row) {
@@ -194,8 +193,8 @@ static enum result open_file(struct journal *journal, const struct journal_optio
     enum result result = db_open(path, DB_WRITER, &journal->db, error);
     if (result == RESULT_OK) {
         db_keep_wal(journal->db);
-        result = migrate_up(journal->db, APPLICATION_ID, SCHEMA_JOURNAL, SCHEMA_JOURNAL_count,
-                            error);
+        result =
+            migrate_up(journal->db, APPLICATION_ID, SCHEMA_JOURNAL, SCHEMA_JOURNAL_count, error);
     }
     if (result == RESULT_OK)
         result = load_identity(journal, options, error);

@@ -1,8 +1,8 @@
 /* The journal, as its one writer sees it: orders, stock and the append-only chain of events.
  *
  * Every call between journal_begin() and journal_commit() belongs to one transaction. A savepoint
- * inside it lets one command fail without spoiling the others. The journal keeps the position of the
- * chain in memory; rolling back puts it back too. Used by one thread at a time. */
+ * inside it lets one command fail without spoiling the others. The journal keeps the position of
+ * the chain in memory; rolling back puts it back too. Used by one thread at a time. */
 #ifndef TILLBOX_APPLIANCE_JOURNAL_H
 #define TILLBOX_APPLIANCE_JOURNAL_H
 
@@ -19,9 +19,10 @@ struct journal;
 enum { JOURNAL_NAME_MAX = 64, JOURNAL_PATH_SIZE = 4096 };
 
 struct journal_options {
-    const char *data_dir;  /* must exist */
-    const char *device_id; /* NULL: keep what the journal has; a new one gets "box-" and random digits */
-    const char *location;  /* NULL: keep what it has; a new one gets the device_id */
+    const char *data_dir; /* must exist */
+    const char
+        *device_id; /* NULL: keep what the journal has; a new one gets "box-" and random digits */
+    const char *location; /* NULL: keep what it has; a new one gets the device_id */
     const struct clock *clock;
     const struct random_source *random;
 };
@@ -38,9 +39,10 @@ struct journal_identity {
 /* The file's path inside the data folder. */
 void journal_path(const char *data_dir, char ret_path[static JOURNAL_PATH_SIZE]);
 
-/* Takes the folder's lock, opens or creates the journal, brings its schema up to date, prepares every
- * statement, and marks it as running. RESULT_LOCKED while another process has it, RESULT_CONFLICT if
- * it belongs to another device_id, RESULT_UNSUPPORTED if it is of a newer version. */
+/* Takes the folder's lock, opens or creates the journal, brings its schema up to date, prepares
+ * every statement, and marks it as running. RESULT_LOCKED while another process has it,
+ * RESULT_CONFLICT if it belongs to another device_id, RESULT_UNSUPPORTED if it is of a newer
+ * version. */
 MUST_CHECK enum result journal_open(const struct journal_options *options,
                                     struct journal **ret_journal, struct error *error);
 
@@ -81,8 +83,8 @@ MUST_CHECK enum result journal_update_product(struct journal *journal,
 MUST_CHECK enum result journal_find_stock(struct journal *journal, int64_t product_id,
                                           int64_t *ret_stock, int64_t *ret_price_minor,
                                           struct error *error);
-MUST_CHECK enum result journal_set_stock(struct journal *journal, int64_t product_id,
-                                         int64_t stock, int64_t now_ms, struct error *error);
+MUST_CHECK enum result journal_set_stock(struct journal *journal, int64_t product_id, int64_t stock,
+                                         int64_t now_ms, struct error *error);
 
 /* Sets order_id. */
 MUST_CHECK enum result journal_insert_order(struct journal *journal, struct order *order,

@@ -31,7 +31,7 @@ struct order {
     enum order_status status;
     int64_t total_minor;
     int64_t created_at_ms;
-    int64_t cancelled_at_ms; /* 0 unless cancelled */
+    int64_t cancelled_at_ms;  /* 0 unless cancelled */
     struct order_line *lines; /* owned */
     size_t line_count;
 };

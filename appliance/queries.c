@@ -6,17 +6,17 @@
 #include "appliance/render.h"
 #include "appliance/rows.h"
 
-#define QUERY_STATEMENTS(X)                                                                        \
-    X(ORDER, "SELECT " ROW_ORDER " FROM orders WHERE order_id = ?1")                               \
-    X(ORDERS, "SELECT " ROW_ORDER " FROM orders WHERE order_id > ?1 ORDER BY order_id LIMIT ?2")   \
-    X(ORDERS_CREATED, "SELECT " ROW_ORDER " FROM orders"                                           \
-                      " WHERE order_id > ?1 AND cancelled_at_ms IS NULL"                           \
-                      " ORDER BY order_id LIMIT ?2")                                               \
-    X(ORDERS_CANCELLED, "SELECT " ROW_ORDER " FROM orders"                                         \
-                        " WHERE order_id > ?1 AND cancelled_at_ms IS NOT NULL"                     \
-                        " ORDER BY order_id LIMIT ?2")                                             \
-    X(PRODUCT, "SELECT " ROW_PRODUCT " FROM products WHERE product_id = ?1")                       \
-    X(PRODUCTS, "SELECT " ROW_PRODUCT " FROM products WHERE product_id > ?1"                       \
+#define QUERY_STATEMENTS(X)                                                                      \
+    X(ORDER, "SELECT " ROW_ORDER " FROM orders WHERE order_id = ?1")                             \
+    X(ORDERS, "SELECT " ROW_ORDER " FROM orders WHERE order_id > ?1 ORDER BY order_id LIMIT ?2") \
+    X(ORDERS_CREATED, "SELECT " ROW_ORDER " FROM orders"                                         \
+                      " WHERE order_id > ?1 AND cancelled_at_ms IS NULL"                         \
+                      " ORDER BY order_id LIMIT ?2")                                             \
+    X(ORDERS_CANCELLED, "SELECT " ROW_ORDER " FROM orders"                                       \
+                        " WHERE order_id > ?1 AND cancelled_at_ms IS NOT NULL"                   \
+                        " ORDER BY order_id LIMIT ?2")                                           \
+    X(PRODUCT, "SELECT " ROW_PRODUCT " FROM products WHERE product_id = ?1")                     \
+    X(PRODUCTS, "SELECT " ROW_PRODUCT " FROM products WHERE product_id > ?1"                     \
                 " ORDER BY product_id LIMIT ?2")
 
 enum query {
@@ -82,8 +82,8 @@ static enum result write_order(struct statement *row, struct json_writer *writer
     return RESULT_OK;
 }
 
-static enum result write_product(struct statement *row, struct json_writer *writer,
-                                 int64_t *ret_id, struct error *error)
+static enum result write_product(struct statement *row, struct json_writer *writer, int64_t *ret_id,
+                                 struct error *error)
 {
     (void)error;
     struct product product;
@@ -130,8 +130,8 @@ static enum result write_rows(struct statement *select, const struct page *page,
 }
 
 static enum result write_page(struct queries *queries, enum query query, const char *name,
-                              const struct page *page, write_row *write,
-                              struct json_writer *writer, struct error *error)
+                              const struct page *page, write_row *write, struct json_writer *writer,
+                              struct error *error)
 {
     struct statement *select = queries->statements[query];
     int64_t next = 0;
@@ -155,8 +155,7 @@ enum result queries_order(struct queries *queries, int64_t order_id, struct json
 }
 
 enum result queries_orders(struct queries *queries, enum order_filter filter,
-                           const struct page *page, struct json_writer *writer,
-                           struct error *error)
+                           const struct page *page, struct json_writer *writer, struct error *error)
 {
     static const enum query QUERIES[] = {[ORDERS_ALL] = QUERY_ORDERS,
                                          [ORDERS_CREATED] = QUERY_ORDERS_CREATED,

@@ -16,7 +16,7 @@
 
 enum {
     TICK_MS = 1000,
-    DRAIN_MS = 5000,   /* for requests under way */
+    DRAIN_MS = 5000,    /* for requests under way */
     FAREWELL_MS = 1000, /* for their answers */
     GLANCE_MS = 5,
     DESCRIPTORS = SERVICE_COUNT * HTTP_CONNECTIONS_MAX + 64,

@@ -12,10 +12,10 @@
 #include "core/result.h"
 
 struct buf {
-    char *bytes;      /* owned; NULL until something is appended: use buf_text() to read */
-    size_t size;      /* bytes in use */
-    size_t capacity;  /* bytes allocated */
-    size_t limit;     /* most bytes it may hold */
+    char *bytes;     /* owned; NULL until something is appended: use buf_text() to read */
+    size_t size;     /* bytes in use */
+    size_t capacity; /* bytes allocated */
+    size_t limit;    /* most bytes it may hold */
     enum result state;
 };
 

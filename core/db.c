@@ -127,8 +127,9 @@ enum result db_open(const char *path, enum db_mode mode, struct db **ret_db, str
     struct db *db = calloc(1, sizeof *db);
     if (!db)
         return RESULT_NO_MEMORY;
-    int flags = SQLITE_OPEN_NOMUTEX | (mode == DB_WRITER ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                                                         : SQLITE_OPEN_READONLY);
+    int flags =
+        SQLITE_OPEN_NOMUTEX |
+        (mode == DB_WRITER ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
     int code = sqlite3_open_v2(path, &db->handle, flags, NULL);
     enum result result = code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
     if (result == RESULT_OK) {
@@ -210,8 +211,7 @@ int db_wal_pages(const struct db *db)
 
 enum result db_checkpoint(struct db *db, struct error *error)
 {
-    int code =
-        sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     return code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
 }
 
@@ -239,8 +239,8 @@ enum result db_backup(struct db *db, const char *path, struct error *error)
         return error_set(error, RESULT_CONFLICT, "%s exists already", path);
     sqlite3 *copy = NULL;
     int code = sqlite3_open_v2(path, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-    enum result result = code == SQLITE_OK ? copy_pages(db->handle, copy, error)
-                                           : fail(copy, code, error);
+    enum result result =
+        code == SQLITE_OK ? copy_pages(db->handle, copy, error) : fail(copy, code, error);
     sqlite3_close_v2(copy);
     if (result != RESULT_OK)
         unlink(path);
@@ -266,8 +266,8 @@ enum result statement_prepare(struct db *db, const char *sql, struct statement *
     struct statement *statement = calloc(1, sizeof *statement);
     if (!statement)
         return RESULT_NO_MEMORY;
-    int code =
-        sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement->handle, NULL);
+    int code = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                  &statement->handle, NULL);
     if (code != SQLITE_OK) {
         free(statement);
         return fail(db->handle, code, error);

@@ -40,7 +40,6 @@ MUST_CHECK enum result db_query_text(struct db *db, const char *sql,
 /* True between BEGIN and COMMIT; an error may have rolled back already. */
 bool db_in_transaction(const struct db *db);
 
-
 /* The rowid that the last INSERT gave out. */
 int64_t db_last_id(const struct db *db);
 

@@ -31,7 +31,8 @@ struct event {
     int64_t occurred_at_ms;
 };
 
-/* Writes the envelope up to the opening of `data`; the caller writes its members, then event_end. */
+/* Writes the envelope up to the opening of `data`; the caller writes its members, then event_end.
+ */
 void event_begin(struct json_writer *writer, const struct event *event);
 void event_end(struct json_writer *writer);
 

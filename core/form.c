@@ -30,7 +30,8 @@ void form_open(struct form *form, const struct json *value, const char *prefix,
     field_errors_add(errors, field, "must be an object, is %s", json_kind_text(json_kind(value)));
 }
 
-/* The member if it is there and of the kind; otherwise the error has been added where one is due. */
+/* The member if it is there and of the kind; otherwise the error has been added where one is due.
+ */
 static const struct json *take(struct form *form, const char *name, enum form_need need,
                                enum json_kind kind)
 {

@@ -36,8 +36,8 @@ void form_open(struct form *form, const struct json *value, const char *prefix,
 bool form_integer(struct form *form, const char *name, enum form_need need, int64_t minimum,
                   int64_t maximum, int64_t *ret_number);
 
-/* Text of `shortest` to `longest` characters, none of them a control character. Lives as long as the
- * document. */
+/* Text of `shortest` to `longest` characters, none of them a control character. Lives as long as
+ * the document. */
 bool form_text(struct form *form, const char *name, enum form_need need, int shortest, int longest,
                const char **ret_text);
 

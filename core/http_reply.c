@@ -91,8 +91,8 @@ void reply_invalid(struct http_reply *reply, const struct field_errors *errors)
 {
     struct json_writer writer;
     char detail[DETAIL_MAX];
-    snprintf(detail, sizeof detail, errors->count == 1 ? "%d field is wrong" : "%d fields are wrong",
-             errors->count);
+    snprintf(detail, sizeof detail,
+             errors->count == 1 ? "%d field is wrong" : "%d fields are wrong", errors->count);
     begin_problem(reply, PROBLEM_INVALID, detail, &writer);
     json_begin_array(&writer, "errors");
     json_put_raw(&writer, NULL, buf_text(&errors->json));

@@ -23,26 +23,26 @@ void http_reply_done(struct http_reply *reply);
 
 /* Every kind of error the local API answers with: word, status, type, title. The `type` is
  * "urn:tillbox:problem:" and the third column. */
-#define PROBLEM_TABLE(X)                                                                           \
-    X(PROBLEM_MALFORMED, 400, "malformed", "The request can't be read")                            \
-    X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "A valid token is needed")                        \
-    X(PROBLEM_ORIGIN, 403, "foreign-origin", "Requests from this web page are not allowed")        \
-    X(PROBLEM_NOT_FOUND, 404, "not-found", "There is no such thing")                               \
-    X(PROBLEM_METHOD, 405, "method-not-allowed", "The method doesn't fit the resource")            \
-    X(PROBLEM_CONFLICT, 409, "conflict", "The request conflicts with the present state")           \
-    X(PROBLEM_STOCK, 409, "insufficient-stock", "There is not enough in stock")                    \
-    X(PROBLEM_CANCELLED, 409, "already-cancelled", "The order is cancelled already")               \
-    X(PROBLEM_IN_FLIGHT, 409, "in-flight", "The same request is being worked on")                  \
-    X(PROBLEM_TOO_LARGE, 413, "too-large", "The body is too large")                                \
-    X(PROBLEM_MEDIA_TYPE, 415, "media-type", "The body must be application/json")                  \
-    X(PROBLEM_HOST, 421, "misdirected", "This host name is not served here")                       \
-    X(PROBLEM_INVALID, 422, "invalid", "The request is not valid")                                 \
-    X(PROBLEM_KEY_REUSED, 422, "key-reused", "The Idempotency-Key belongs to another request")     \
-    X(PROBLEM_INTERNAL, 500, "internal", "Something is wrong with the box")                        \
-    X(PROBLEM_ENCODING, 501, "transfer-encoding", "The transfer encoding is not supported")        \
-    X(PROBLEM_BUSY, 503, "busy", "The box is busy")                                                \
-    X(PROBLEM_STOPPING, 503, "stopping", "The box is stopping")                                    \
-    X(PROBLEM_NOT_READY, 503, "not-ready", "The journal can't be written")                         \
+#define PROBLEM_TABLE(X)                                                                       \
+    X(PROBLEM_MALFORMED, 400, "malformed", "The request can't be read")                        \
+    X(PROBLEM_UNAUTHORIZED, 401, "unauthorized", "A valid token is needed")                    \
+    X(PROBLEM_ORIGIN, 403, "foreign-origin", "Requests from this web page are not allowed")    \
+    X(PROBLEM_NOT_FOUND, 404, "not-found", "There is no such thing")                           \
+    X(PROBLEM_METHOD, 405, "method-not-allowed", "The method doesn't fit the resource")        \
+    X(PROBLEM_CONFLICT, 409, "conflict", "The request conflicts with the present state")       \
+    X(PROBLEM_STOCK, 409, "insufficient-stock", "There is not enough in stock")                \
+    X(PROBLEM_CANCELLED, 409, "already-cancelled", "The order is cancelled already")           \
+    X(PROBLEM_IN_FLIGHT, 409, "in-flight", "The same request is being worked on")              \
+    X(PROBLEM_TOO_LARGE, 413, "too-large", "The body is too large")                            \
+    X(PROBLEM_MEDIA_TYPE, 415, "media-type", "The body must be application/json")              \
+    X(PROBLEM_HOST, 421, "misdirected", "This host name is not served here")                   \
+    X(PROBLEM_INVALID, 422, "invalid", "The request is not valid")                             \
+    X(PROBLEM_KEY_REUSED, 422, "key-reused", "The Idempotency-Key belongs to another request") \
+    X(PROBLEM_INTERNAL, 500, "internal", "Something is wrong with the box")                    \
+    X(PROBLEM_ENCODING, 501, "transfer-encoding", "The transfer encoding is not supported")    \
+    X(PROBLEM_BUSY, 503, "busy", "The box is busy")                                            \
+    X(PROBLEM_STOPPING, 503, "stopping", "The box is stopping")                                \
+    X(PROBLEM_NOT_READY, 503, "not-ready", "The journal can't be written")                     \
     X(PROBLEM_DISK_FULL, 507, "disk-full", "The disk is full")
 
 enum problem {

@@ -1,14 +1,15 @@
 /* An HTTP/1.1 server on one address, by libmicrohttpd.
  *
  * One thread reads requests, calls `handle` for each whole one, and writes the answers. A handler
- * that needs another thread for its answer defers: it calls http_exchange_defer(), hands the exchange
- * on, and whoever has filled in the reply calls http_exchange_resume(), from any thread, once.
+ * that needs another thread for its answer defers: it calls http_exchange_defer(), hands the
+ * exchange on, and whoever has filled in the reply calls http_exchange_resume(), from any thread,
+ * once.
  *
  * Limits on what a client can make grow: connections, header and body size, and time. A connection
  * that doesn't bring a whole request within the deadline, or take its answer, is closed; so is one
- * that has been idle for HTTP_IDLE_MS. A request whose end can be read in two ways (Transfer-Encoding
- * with Content-Length, a repeated Content-Length or Host; RFC 9112, section 6.3) is refused and its
- * connection closed. */
+ * that has been idle for HTTP_IDLE_MS. A request whose end can be read in two ways
+ * (Transfer-Encoding with Content-Length, a repeated Content-Length or Host; RFC 9112, section 6.3)
+ * is refused and its connection closed. */
 #ifndef TILLBOX_CORE_HTTP_SERVER_H
 #define TILLBOX_CORE_HTTP_SERVER_H
 
@@ -20,7 +21,7 @@
 
 enum {
     HTTP_CONNECTIONS_MAX = 1024,
-    HTTP_HEADER_BYTES_MAX = 16 << 10, /* the request line, the headers, and what MHD needs */
+    HTTP_HEADER_BYTES_MAX = 8 << 10, /* the request line, the headers, and what MHD needs */
     HTTP_BODY_MAX = 64 << 10,
     HTTP_DEADLINE_MS = 15000,
     HTTP_IDLE_MS = 60000,

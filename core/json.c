@@ -80,8 +80,8 @@ enum json_kind json_kind(const struct json *value)
 const char *json_kind_text(enum json_kind kind)
 {
     static const char *const TEXTS[] = {
-        [JSON_NULL] = "null",         [JSON_BOOLEAN] = "a boolean", [JSON_NUMBER] = "a number",
-        [JSON_STRING] = "a string",   [JSON_ARRAY] = "an array",    [JSON_OBJECT] = "an object",
+        [JSON_NULL] = "null",       [JSON_BOOLEAN] = "a boolean", [JSON_NUMBER] = "a number",
+        [JSON_STRING] = "a string", [JSON_ARRAY] = "an array",    [JSON_OBJECT] = "an object",
     };
     return TEXTS[kind];
 }

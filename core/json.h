@@ -1,8 +1,8 @@
 /* Reading and writing JSON (RFC 8259).
  *
- * Reading is stricter than cJSON alone: the text must be well-formed UTF-8 and follow the grammar to
- * the letter, nest at most JSON_DEPTH_MAX deep, and an object may not repeat a name nor have more
- * than JSON_MEMBERS_MAX of them. A NUL character is refused, written or escaped.
+ * Reading is stricter than cJSON alone: the text must be well-formed UTF-8 and follow the grammar
+ * to the letter, nest at most JSON_DEPTH_MAX deep, and an object may not repeat a name nor have
+ * more than JSON_MEMBERS_MAX of them. A NUL character is refused, written or escaped.
  *
  * Writing puts members in the order of the calls, without white space: the same calls give the same
  * bytes, which is what the journal's hash chain is computed over. */

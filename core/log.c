@@ -20,8 +20,10 @@ static struct {
     int descriptor;
     uint64_t dropped;
     uint64_t dropped_reported;
-} the_log = {
-    .lock = PTHREAD_MUTEX_INITIALIZER, .program = "", .level = LOG_INFO, .descriptor = STDERR_FILENO};
+} the_log = {.lock = PTHREAD_MUTEX_INITIALIZER,
+             .program = "",
+             .level = LOG_INFO,
+             .descriptor = STDERR_FILENO};
 
 static const char *const LEVEL_NAMES[] = {
     [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};

@@ -29,29 +29,29 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_TEXT(field, value)                                                                     \
-    (struct log_field)                                                                             \
-    {                                                                                              \
-        .kind = LOG_FIELD_TEXT, .name = (field), .text = (value)                                   \
+#define LOG_TEXT(field, value)                                   \
+    (struct log_field)                                           \
+    {                                                            \
+        .kind = LOG_FIELD_TEXT, .name = (field), .text = (value) \
     }
-#define LOG_INT(field, value)                                                                      \
-    (struct log_field)                                                                             \
-    {                                                                                              \
-        .kind = LOG_FIELD_INT, .name = (field), .number = (value)                                  \
+#define LOG_INT(field, value)                                     \
+    (struct log_field)                                            \
+    {                                                             \
+        .kind = LOG_FIELD_INT, .name = (field), .number = (value) \
     }
-#define LOG_LAST                                                                                   \
-    (struct log_field)                                                                             \
-    {                                                                                              \
-        .kind = LOG_FIELD_END                                                                      \
+#define LOG_LAST              \
+    (struct log_field)        \
+    {                         \
+        .kind = LOG_FIELD_END \
     }
 
 /* LOG(level, "event.name", fields…); the arguments are evaluated only if the level is logged. */
-#define LOG(level, ...)                                                                            \
-    do {                                                                                           \
-        if (log_wants(level))                                                                      \
-            LOG_WITH_FIELDS(level, __VA_ARGS__, LOG_LAST);                                         \
+#define LOG(level, ...)                                    \
+    do {                                                   \
+        if (log_wants(level))                              \
+            LOG_WITH_FIELDS(level, __VA_ARGS__, LOG_LAST); \
     } while (0)
-#define LOG_WITH_FIELDS(level, event, ...)                                                         \
+#define LOG_WITH_FIELDS(level, event, ...) \
     log_write(level, event, (const struct log_field[]){__VA_ARGS__})
 
 /* "debug", "info", "warn", "error"; RESULT_INVALID for anything else. */

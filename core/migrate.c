@@ -29,9 +29,9 @@ static enum result apply(struct db *db, int32_t application_id, const struct mig
 {
     struct buf script;
     buf_init(&script, SCRIPT_MAX);
-    buf_append_format(&script,
-                      "BEGIN IMMEDIATE;\n%s\nPRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
-                      migration->sql, application_id, migration->number);
+    buf_append_format(
+        &script, "BEGIN IMMEDIATE;\n%s\nPRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
+        migration->sql, application_id, migration->number);
     enum result result = buf_result(&script);
     struct error cause = {0};
     if (result == RESULT_OK)

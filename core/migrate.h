@@ -1,9 +1,9 @@
 /* Numbered schema migrations for a SQLite file.
  *
- * A file's `application_id` says whose it is and its `user_version` which migrations it has had; both
- * live in the file's header (https://www.sqlite.org/pragma.html#pragma_user_version). Each migration
- * runs in a transaction of its own, so a stop in the middle leaves the file between two versions,
- * never inside one. */
+ * A file's `application_id` says whose it is and its `user_version` which migrations it has had;
+ * both live in the file's header (https://www.sqlite.org/pragma.html#pragma_user_version). Each
+ * migration runs in a transaction of its own, so a stop in the middle leaves the file between two
+ * versions, never inside one. */
 #ifndef TILLBOX_CORE_MIGRATE_H
 #define TILLBOX_CORE_MIGRATE_H
 

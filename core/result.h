@@ -12,24 +12,24 @@
 #include "core/attributes.h"
 
 /* code, text, whether the same call may succeed later without anyone changing anything */
-#define RESULT_TABLE(X)                                                                            \
-    X(RESULT_OK, "ok", false)                                                                      \
-    X(RESULT_NO_MEMORY, "out of memory", true)                                                     \
-    X(RESULT_MALFORMED, "malformed input", false)                                                  \
-    X(RESULT_INVALID, "invalid value", false)                                                      \
-    X(RESULT_TOO_LARGE, "over a limit", false)                                                     \
-    X(RESULT_NOT_FOUND, "not found", false)                                                        \
-    X(RESULT_CONFLICT, "conflicts with the present state", false)                                  \
-    X(RESULT_REFUSED, "refused by a rule", false)                                                  \
-    X(RESULT_BUSY, "busy", true)                                                                   \
-    X(RESULT_CLOSED, "closed", false)                                                              \
-    X(RESULT_LOCKED, "in use by another process", true)                                            \
-    X(RESULT_DENIED, "permission denied", false)                                                   \
-    X(RESULT_DISK_FULL, "no space left on the disk", true)                                         \
-    X(RESULT_IO, "input/output error", false)                                                      \
-    X(RESULT_SYNC_FAILED, "the disk refused to flush", false)                                      \
-    X(RESULT_CORRUPT, "damaged data", false)                                                       \
-    X(RESULT_UNSUPPORTED, "not supported", false)                                                  \
+#define RESULT_TABLE(X)                                           \
+    X(RESULT_OK, "ok", false)                                     \
+    X(RESULT_NO_MEMORY, "out of memory", true)                    \
+    X(RESULT_MALFORMED, "malformed input", false)                 \
+    X(RESULT_INVALID, "invalid value", false)                     \
+    X(RESULT_TOO_LARGE, "over a limit", false)                    \
+    X(RESULT_NOT_FOUND, "not found", false)                       \
+    X(RESULT_CONFLICT, "conflicts with the present state", false) \
+    X(RESULT_REFUSED, "refused by a rule", false)                 \
+    X(RESULT_BUSY, "busy", true)                                  \
+    X(RESULT_CLOSED, "closed", false)                             \
+    X(RESULT_LOCKED, "in use by another process", true)           \
+    X(RESULT_DENIED, "permission denied", false)                  \
+    X(RESULT_DISK_FULL, "no space left on the disk", true)        \
+    X(RESULT_IO, "input/output error", false)                     \
+    X(RESULT_SYNC_FAILED, "the disk refused to flush", false)     \
+    X(RESULT_CORRUPT, "damaged data", false)                      \
+    X(RESULT_UNSUPPORTED, "not supported", false)                 \
     X(RESULT_INTERNAL, "internal error", false)
 
 enum result {

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The length (1 to 4) of the well-formed sequence at `bytes`, 0 if there is none in `size` bytes. */
+/* The length (1 to 4) of the well-formed sequence at `bytes`, 0 if there is none in `size` bytes.
+ */
 size_t utf8_sequence_length(const char *bytes, size_t size);
 
 /* The number of code points, or -1 if the text isn't well-formed. */

@@ -64,7 +64,8 @@ void uuid_format(const struct uuid *uuid, char ret_text[static UUID_TEXT_SIZE])
 
 static int hex_value(char digit)
 {
-    const char *found = digit ? strchr(HEX, digit >= 'A' && digit <= 'F' ? digit | 0x20 : digit) : NULL;
+    const char *found =
+        digit ? strchr(HEX, digit >= 'A' && digit <= 'F' ? digit | 0x20 : digit) : NULL;
     return found ? (int)(found - HEX) : -1;
 }
 

@@ -7,7 +7,8 @@
 struct library {
     const char *name;
     const char *version; /* of the library that is loaded, not of its headers */
-    const char *defect;  /* a known defect of this version and how Tillbox stays clear of it; or NULL */
+    const char
+        *defect; /* a known defect of this version and how Tillbox stays clear of it; or NULL */
 };
 
 /* Up to `count` libraries; returns how many there are. */
