@@ -62,7 +62,7 @@ if ! $as_root apt-get update -qq; then
 fi
 # shellcheck disable=SC2086 # a list of words
 if ! $as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq -y --no-install-recommends $missing >&2; then
+    apt-get install -qq -y --no-install-recommends $missing >/dev/null; then
     say "apt-get could not install$missing"
     exit 1
 fi

@@ -147,7 +147,9 @@ PLANTS = [
     Plant("lint-sizes", "core/planted.c", None, "\n" * 601, "tools/lint.sh sizes",
           r'sizes +failed\ncore/planted\.c:1:'),
 
-    # sanitizers
+    # tests and sanitizers
+    Plant("check-unit", "tests/unit/test_planted.c", None, unit_test("assert_int_equal(1, 2);"),
+          "make check", r'test_planted: 0 passed, 1 FAILED'),
     Plant("asan-overflow", "tests/unit/test_planted.c", None,
           unit_test("char *volatile bytes = malloc(8);\n    volatile size_t size = 9;\n"
                     "    memset(bytes, 1, size);\n"

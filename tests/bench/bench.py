@@ -6,13 +6,15 @@
     bench.py --only load_64     that one; may be given more than once
 
 Prints a table and writes BUILD/bench.json. Exits with 1 if something broke or, with --strict, a
-target was missed. Figures on a busy machine mean little: the load before the run is printed."""
+target was missed. The last column says how many cores other processes kept busy meanwhile: with
+more than a few hundredths, repeat the run on a quiet machine."""
 import argparse
 import dataclasses
 import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,7 +28,7 @@ from load import BenchError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MEMORY_FILESYSTEMS = {"tmpfs", "ramfs"}
 FREE_BYTES_LEAST = 4 << 30
-HEAD = ("figure", "measured", "ceiling", "ratio", "target", "")
+HEAD = ("figure", "measured", "ceiling", "ratio", "target", "", "others")
 
 
 def parse_arguments():
@@ -48,10 +50,18 @@ def filesystem_type(folder):
     return max(holding, key=lambda mount: len(mount[0]))[1]
 
 
+def foreign_cpu_s():
+    """CPU time that processes other than this run's ended children have used since the boot."""
+    user, nice, system = map(int, pathlib.Path("/proc/stat").read_text().split()[1:4])
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own_s = sum(usage.ru_utime + usage.ru_stime for usage in own)
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK") - own_s
+
+
 def describe_machine(folder):
     return {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "cores": os.cpu_count(), "kernel": platform.release(),
-            "filesystem": filesystem_type(folder), "load_before": os.getloadavg()[0]}
+            "filesystem": filesystem_type(folder)}
 
 
 def check_disk(machine, folder):
@@ -80,7 +90,8 @@ def table_row(figure):
     ratio = f"{figure.ratio:.2f}" if figure.ceiling else ""
     verdict = f"{figure.verdict}: {figure.error}" if figure.error else figure.verdict
     measured = amount(figure.value, figure.unit)
-    return figure.name, measured, beside, ratio, target_text(figure), verdict
+    others = f"{figure.foreign_cores:.2f}"
+    return figure.name, measured, beside, ratio, target_text(figure), verdict, others
 
 
 def print_table(figures):
@@ -101,13 +112,21 @@ def write_json(path, machine, profile, figures):
     path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
+def take(name, bench):
+    """The figures of that name, with what else the machine did meanwhile."""
+    started_s, foreign_s = time.monotonic(), foreign_cpu_s()
+    figures = list(FIGURES[name](bench))
+    cores = (foreign_cpu_s() - foreign_s) / (time.monotonic() - started_s)
+    return [dataclasses.replace(figure, foreign_cores=max(cores, 0)) for figure in figures]
+
+
 def measure(arguments, machine, profile):
     figures = []
     with tempfile.TemporaryDirectory(prefix="run-", dir=arguments.data_dir) as folder:
         bench = Bench(arguments.build.resolve(), pathlib.Path(folder).resolve(), profile)
         for name in arguments.only or FIGURES:
             print(f"{name} …", file=sys.stderr, flush=True)
-            figures.extend(FIGURES[name](bench))
+            figures.extend(take(name, bench))
     print_table(figures)
     write_json(arguments.build / "bench.json", machine, profile, figures)
     return figures
@@ -118,8 +137,7 @@ def run(arguments):
     folder = arguments.data_dir.resolve()
     machine = describe_machine(folder)
     check_disk(machine, folder)
-    print("{cores} cores, kernel {kernel}, journals on {filesystem}, load before"
-          " {load_before:.2f}".format(**machine), flush=True)
+    print("{cores} cores, kernel {kernel}, journals on {filesystem}".format(**machine), flush=True)
     return measure(arguments, machine, QUICK if arguments.quick else FULL)
 
 

@@ -65,6 +65,7 @@ class Figure:
     target: Target = None
     ratio_target: Target = None
     error: str = ""              # makes any target missed
+    foreign_cores: float = 0     # kept busy by other processes meanwhile
     rounds: dict = dataclasses.field(default_factory=dict)
 
     @property

@@ -1,11 +1,14 @@
 """Starts a real appliance on free loopback ports and talks to it."""
 
+import functools
 import http.client
 import json
 import os
 import pathlib
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import time
 
@@ -16,17 +19,25 @@ START_SECONDS = 20  # sanitizers are slow
 
 
 class Answer:
-    """An HTTP answer: status, headers, and the body as text and, where it is JSON, as a value."""
+    """An HTTP answer: status, headers, and the body as bytes, as text and, where it is JSON, as a
+    value."""
 
-    def __init__(self, response):
-        self.status = response.status
-        self.headers = response.headers
-        self.text = response.read().decode()
-        is_json = "json" in response.headers.get("Content-Type", "")
-        self.json = json.loads(self.text) if is_json and self.text else None
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @functools.cached_property
+    def text(self):
+        return self.body.decode()
+
+    @functools.cached_property
+    def json(self):
+        is_json = "json" in self.headers.get("Content-Type", "")
+        return json.loads(self.text) if is_json and self.body else None
 
     def __repr__(self):
-        return f"{self.status} {self.text}"
+        return f"{self.status} {self.body.decode(errors='replace')}"
 
 
 def call(port, method, path, body=None, headers=None, timeout=20):
@@ -39,15 +50,112 @@ def call(port, method, path, body=None, headers=None, timeout=20):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request(method, path, body=body, headers=headers)
-        return Answer(connection.getresponse())
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+class Wire:
+    """A connection that sends any bytes as they are, and takes the answers one by one."""
+
+    def __init__(self, port, timeout=20):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.received = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def request(self, method, path, body=None, headers=()):
+        """Sends a request and takes its answer. A body that isn't bytes is sent as JSON."""
+        self.send(request_bytes(method, path, body, headers))
+        return self.answer()
+
+    def answer(self):
+        """The next answer, or None if the connection was closed before it."""
+        while b"\r\n\r\n" not in self.received:
+            if not self._receive():
+                if self.received:
+                    raise ConnectionError(f"closed inside an answer: {self.received!r}")
+                return None
+        head, _, self.received = self.received.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        headers = http.client.HTTPMessage()
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name] = value.strip()
+        status = int(lines[0].split()[1])
+        size = int(headers.get("Content-Length", 0)) if status >= 200 else 0
+        while len(self.received) < size:
+            if not self._receive():
+                raise ConnectionError(f"closed inside an answer: {head!r}")
+        body, self.received = self.received[:size], self.received[size:]
+        return Answer(status, headers, body)
+
+    def answers(self):
+        """Every answer up to the connection's end. A reset after the last one is an end too."""
+        answers = []
+        try:
+            while answer := self.answer():
+                answers.append(answer)
+        except ConnectionResetError:
+            pass
+        return answers
+
+    def _receive(self):
+        data = self.socket.recv(1 << 16)
+        self.received += data
+        return len(data)
+
+    def close(self):
+        self.socket.close()
+
+    def reset(self):
+        """Leaves without a farewell: the other side gets a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+def request_bytes(method, path, body=None, headers=()):
+    """A whole request as `Wire` sends it; `headers` are pairs."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if body is not None:
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b"")
 
 
 def run_command(*arguments, **options):
     """Runs `appliance ARGUMENTS` to its end."""
     return subprocess.run([APPLIANCE, *map(str, arguments)], capture_output=True, text=True,
                           timeout=60, check=False, **options)
+
+
+def wait_until(condition, seconds=10, what="the condition"):
+    """The first true answer of `condition`, which is asked again and again."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} didn't come within {seconds} s"
+        time.sleep(0.01)
+    return value
+
+
+def shared_libraries():
+    """What the appliance is linked with, as ldd prints it."""
+    return subprocess.run(["ldd", APPLIANCE], capture_output=True, text=True, check=True).stdout
+
+
+def is_sanitized():
+    """Was it built with a sanitizer, which takes memory and time of its own?"""
+    return "san.so" in shared_libraries()
 
 
 class Box:
@@ -97,11 +205,19 @@ class Box:
                     lines.append({"text": line})
         return lines
 
+    def log_events(self, event):
+        """The log's lines of one event."""
+        return [line for line in self.log_lines() if line.get("event") == event]
+
     def stop(self, timeout=20):
         """SIGTERM; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def kill(self):
         self.process.kill()
@@ -126,6 +242,14 @@ class Box:
     def stock(self, product_id=1):
         return self.inventory("GET", f"/products/{product_id}").json["stock"]
 
+    def status(self):
+        return self.orders("GET", "/status").json
+
+    def metric(self, name):
+        """The value of a metric; `name` with its labels, as /metrics writes it."""
+        lines = self.orders("GET", "/metrics").text.splitlines()
+        return float(next(line.split()[-1] for line in lines if line.startswith(name + " ")))
+
     def query(self, sql, *values):
         """Rows of the journal, read beside the appliance."""
         connection = sqlite3.connect(f"file:{self.data_dir}/journal.db?mode=ro", uri=True,
@@ -135,7 +259,19 @@ class Box:
         finally:
             connection.close()
 
+    def contents(self):
+        """All that a change would change: how much there is of everything, and the stock."""
+        return self.query("SELECT (SELECT count(*) FROM events), (SELECT max(sequence) FROM events),"
+                          " (SELECT count(*) FROM orders),"
+                          " (SELECT count(*) FROM orders WHERE cancelled_at_ms IS NOT NULL),"
+                          " (SELECT count(*) FROM idempotency_keys),"
+                          " (SELECT json_group_array(json_array(product_name, stock, price, sku))"
+                          "  FROM products)")[0]
+
     def resident_kib(self):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line for line in status.splitlines()
                         if line.startswith("VmRSS")).split()[1])
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -1,0 +1,34 @@
+#include "tests/support/fake_clock.h"
+
+static int64_t fake_wall_ms(void *context)
+{
+    struct fake_clock *fake = context;
+    return atomic_load(&fake->wall_ms);
+}
+
+static int64_t fake_monotonic_ns(void *context)
+{
+    struct fake_clock *fake = context;
+    return atomic_load(&fake->monotonic_ms) * 1000000;
+}
+
+static void fake_sleep_ms(void *context, int64_t duration_ms)
+{
+    fake_clock_advance(context, duration_ms);
+}
+
+void fake_clock_init(struct fake_clock *fake, int64_t wall_ms)
+{
+    fake->clock = (struct clock){.wall_ms = fake_wall_ms,
+                                 .monotonic_ns = fake_monotonic_ns,
+                                 .sleep_ms = fake_sleep_ms,
+                                 .context = fake};
+    atomic_init(&fake->wall_ms, wall_ms);
+    atomic_init(&fake->monotonic_ms, 1);
+}
+
+void fake_clock_advance(struct fake_clock *fake, int64_t duration_ms)
+{
+    atomic_fetch_add(&fake->wall_ms, duration_ms);
+    atomic_fetch_add(&fake->monotonic_ms, duration_ms);
+}
