@@ -1,6 +1,7 @@
 # Tillbox. `make help` lists the targets; `make run` and `make test` set up what they need.
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := build
+.SECONDARY:
 comma := ,
 
 VERSION := $(shell cat VERSION)

@@ -2,6 +2,7 @@
  * (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,16 +72,16 @@ static void put_answers(struct buf *out, const struct api *api)
         }
 }
 
+/* The second number of /proc/self/statm is the resident set, in pages (proc(5)). */
 static int64_t resident_bytes(void)
 {
-    long pages = 0;
+    char line[128] = "";
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return 0;
-    if (fscanf(file, "%*s %ld", &pages) != 1)
-        pages = 0;
+    const char *resident = fgets(line, sizeof line, file) ? strchr(line, ' ') : NULL;
     fclose(file);
-    return (int64_t)pages * sysconf(_SC_PAGESIZE);
+    return resident ? strtoll(resident, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
 }
 
 void api_get_metrics(struct service *service, struct http_exchange *exchange, int64_t id)

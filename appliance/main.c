@@ -94,7 +94,7 @@ static enum exit_code run(int argc, char **argv, struct settings *settings, stru
     if (result == RESULT_NO_MEMORY)
         return EXIT_FAILED;
     const struct command_entry *command = choose_command(&sources, problems);
-    if (config_verdict(problems) != RESULT_OK)
+    if (!command || config_verdict(problems) != RESULT_OK)
         return refuse(problems);
     if (!command->main)
         return print_version();

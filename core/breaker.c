@@ -54,8 +54,7 @@ enum result breaker_admit(struct breaker *breaker, int64_t now_ms, uint64_t *ret
 static void report_success(struct breaker *breaker, int64_t now_ms)
 {
     breaker->failures = 0;
-    if (breaker->state == BREAKER_HALF_OPEN &&
-        ++breaker->successes >= breaker->options.close_after)
+    if (breaker->state == BREAKER_HALF_OPEN && ++breaker->successes >= breaker->options.close_after)
         move(breaker, EVENT_RECOVERED, now_ms);
 }
 
@@ -91,8 +90,7 @@ int64_t breaker_wait_ms(const struct breaker *breaker, int64_t now_ms)
 
 const char *breaker_state_text(enum breaker_state state)
 {
-    static const char *const TEXTS[] = {[BREAKER_CLOSED] = "closed",
-                                        [BREAKER_OPEN] = "open",
-                                        [BREAKER_HALF_OPEN] = "half-open"};
+    static const char *const TEXTS[] = {
+        [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half-open"};
     return TEXTS[state];
 }

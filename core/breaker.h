@@ -6,9 +6,9 @@
  *          │ `close_after` successes in a row       ▼                    │
  *          └────────────────────────────────── BREAKER_HALF_OPEN ────────┘
  *
- * Every move begins a new generation. A call remembers the generation it was admitted in, and what it
- * reports after the breaker has moved on is discarded: it says nothing about the peer of now. While
- * half-open at most `close_after` calls are under way. Times are of a monotonic clock. */
+ * Every move begins a new generation. A call remembers the generation it was admitted in, and what
+ * it reports after the breaker has moved on is discarded: it says nothing about the peer of now.
+ * While half-open at most `close_after` calls are under way. Times are of a monotonic clock. */
 #ifndef TILLBOX_CORE_BREAKER_H
 #define TILLBOX_CORE_BREAKER_H
 

@@ -9,6 +9,7 @@
 
 enum {
     READER_BUSY_MS = 2000,
+    SHARED_BUSY_MS = 10000,
     ALL_PAGES = -1,
     STOP_CHECK_OPCODES = 10000,
 };
@@ -122,6 +123,28 @@ static enum result configure_reader(struct db *db, struct error *error)
                    error);
 }
 
+static enum result configure_shared(struct db *db, struct error *error)
+{
+    sqlite3_busy_timeout(db->handle, SHARED_BUSY_MS);
+    enum result result = expect_pragma(db, "PRAGMA journal_mode=TRUNCATE", "truncate", error);
+    if (result == RESULT_OK)
+        result = db_exec(db, "PRAGMA synchronous=FULL; PRAGMA cache_size=-1024;", error);
+    return result;
+}
+
+static enum result configure(struct db *db, enum db_mode mode, struct error *error)
+{
+    switch (mode) {
+    case DB_WRITER:
+        return configure_writer(db, error);
+    case DB_READER:
+        return configure_reader(db, error);
+    case DB_SHARED:
+        return configure_shared(db, error);
+    }
+    return RESULT_INTERNAL;
+}
+
 enum result db_open(const char *path, enum db_mode mode, struct db **ret_db, struct error *error)
 {
     struct db *db = calloc(1, sizeof *db);
@@ -129,12 +152,12 @@ enum result db_open(const char *path, enum db_mode mode, struct db **ret_db, str
         return RESULT_NO_MEMORY;
     int flags =
         SQLITE_OPEN_NOMUTEX |
-        (mode == DB_WRITER ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+        (mode == DB_READER ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     int code = sqlite3_open_v2(path, &db->handle, flags, NULL);
     enum result result = code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
     if (result == RESULT_OK) {
         sqlite3_extended_result_codes(db->handle, 1);
-        result = mode == DB_WRITER ? configure_writer(db, error) : configure_reader(db, error);
+        result = configure(db, mode, error);
     }
     if (result != RESULT_OK) {
         db_close(db);

@@ -1,9 +1,9 @@
 /* SQLite, as far as the programs use it. The only header of the tree that knows there is SQLite.
  *
- * One connection of a file writes and checkpoints, all others only read: Debian 12's SQLite can
+ * One connection of a WAL file writes and checkpoints, all others only read: Debian 12's SQLite can
  * damage a WAL file when two connections write or checkpoint at once (sqlite.org/wal.html, "the
- * WAL-reset bug"). DB_WRITER is that one. A connection and its statements belong to one thread at a
- * time. */
+ * WAL-reset bug"). DB_WRITER is that one. A file that several processes write has a rollback
+ * journal instead: DB_SHARED. A connection and its statements belong to one thread at a time. */
 #ifndef TILLBOX_CORE_DB_H
 #define TILLBOX_CORE_DB_H
 
@@ -18,6 +18,7 @@ struct statement;
 enum db_mode {
     DB_WRITER, /* creates the file; WAL, synchronous=FULL, both checked after setting */
     DB_READER, /* can neither write nor checkpoint */
+    DB_SHARED, /* creates the file; rollback journal, synchronous=FULL, waits for others' locks */
 };
 
 /* RESULT_CORRUPT if it isn't a database, RESULT_UNSUPPORTED if WAL or FULL can't be had there. */

@@ -9,15 +9,15 @@
 
 enum { SCHEMA_VERSION_KNOWN = 1, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
 
-#define READER_STATEMENTS(X)                                                                       \
-    X(INFO, "SELECT journal_id, device_id, location, chain_anchor_sequence FROM meta")             \
-    X(HEAD, "SELECT max(chain_anchor_sequence,"                                                    \
-            " coalesce((SELECT max(sequence) FROM events), 0)) FROM meta")                         \
-    X(HASH, "SELECT hash FROM events WHERE sequence = ?1 UNION ALL"                                \
-            " SELECT chain_anchor_hash FROM meta WHERE chain_anchor_sequence = ?1 LIMIT 1")        \
-    X(PAGE, "SELECT sequence, coalesce(order_id, 0), event_id, event_type, hash, payload"          \
-            " FROM events WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3")      \
-    X(OLDEST, "SELECT CAST(unixepoch(occurred_at) * 1000 AS INTEGER) FROM events"                  \
+#define READER_STATEMENTS(X)                                                                  \
+    X(INFO, "SELECT journal_id, device_id, location, chain_anchor_sequence FROM meta")        \
+    X(HEAD, "SELECT max(chain_anchor_sequence,"                                               \
+            " coalesce((SELECT max(sequence) FROM events), 0)) FROM meta")                    \
+    X(HASH, "SELECT hash FROM events WHERE sequence = ?1 UNION ALL"                           \
+            " SELECT chain_anchor_hash FROM meta WHERE chain_anchor_sequence = ?1 LIMIT 1")   \
+    X(PAGE, "SELECT sequence, coalesce(order_id, 0), event_id, event_type, hash, payload"     \
+            " FROM events WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3") \
+    X(OLDEST, "SELECT CAST(unixepoch(occurred_at) * 1000 AS INTEGER) FROM events"             \
               " WHERE sequence > ?1 ORDER BY sequence LIMIT 1")
 
 enum reader_statement {
@@ -172,8 +172,7 @@ enum result journal_reader_hash(struct journal_reader *reader, int64_t sequence,
     return result;
 }
 
-static enum result take_event(struct journal_page *page, struct statement *row,
-                              struct error *error)
+static enum result take_event(struct journal_page *page, struct statement *row, struct error *error)
 {
     struct journal_event *event = &page->events[page->count];
     if (statement_size(row, 4) != SHA256_SIZE)
@@ -195,8 +194,7 @@ static enum result take_event(struct journal_page *page, struct statement *row,
 
 static bool is_full(const struct journal_page *page)
 {
-    return page->count == page->capacity ||
-           page->bytes.size + PAYLOAD_SLACK >= page->bytes.limit;
+    return page->count == page->capacity || page->bytes.size + PAYLOAD_SLACK >= page->bytes.limit;
 }
 
 enum result journal_reader_page(struct journal_reader *reader, int64_t after, int64_t through,

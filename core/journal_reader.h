@@ -60,7 +60,8 @@ MUST_CHECK enum result journal_reader_info(struct journal_reader *reader,
 MUST_CHECK enum result journal_reader_head(struct journal_reader *reader, int64_t *ret_sequence,
                                            struct error *error);
 
-/* The chain's hash at `sequence`: an event's or the anchor's. RESULT_NOT_FOUND if it isn't there. */
+/* The chain's hash at `sequence`: an event's or the anchor's. RESULT_NOT_FOUND if it isn't there.
+ */
 MUST_CHECK enum result journal_reader_hash(struct journal_reader *reader, int64_t sequence,
                                            uint8_t ret_hash[static SHA256_SIZE],
                                            struct error *error);

@@ -31,29 +31,35 @@ bool result_may_retry(enum result result)
     return entry_of(result)->may_retry;
 }
 
-enum result error_set(struct error *error, enum result result, const char *format, ...)
+static void write_text(struct error *error, const char *format, va_list arguments)
+    PRINTF_LIKE(2, 0);
+
+static void write_text(struct error *error, const char *format, va_list arguments)
 {
-    if (error) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(error->text, sizeof error->text, format, arguments);
-        va_end(arguments);
-    }
-    return result;
+    vsnprintf(error->text, sizeof error->text, format, arguments);
 }
 
-enum result error_set_errno(struct error *error, enum result result, const char *format, ...)
+void error_write(struct error *error, const char *format, ...)
 {
-    int saved = errno;
-    if (error) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(error->text, sizeof error->text, format, arguments);
-        va_end(arguments);
-        size_t used = strlen(error->text);
-        char reason[128];
-        snprintf(error->text + used, sizeof error->text - used, ": %s",
-                 strerror_r(saved, reason, sizeof reason));
-    }
-    return result;
+    va_list arguments;
+    if (!error)
+        return;
+    va_start(arguments, format);
+    write_text(error, format, arguments);
+    va_end(arguments);
+}
+
+void error_write_errno(struct error *error, const char *format, ...)
+{
+    int cause = errno;
+    char reason[128];
+    va_list arguments;
+    if (!error)
+        return;
+    va_start(arguments, format);
+    write_text(error, format, arguments);
+    va_end(arguments);
+    size_t used = strlen(error->text);
+    snprintf(error->text + used, sizeof error->text - used, ": %s",
+             strerror_r(cause, reason, sizeof reason));
 }

@@ -51,13 +51,22 @@ struct error {
     char text[ERROR_TEXT_MAX];
 };
 
-/* Writes the cause (truncated at ERROR_TEXT_MAX) and returns `result`, so that a failing function
- * can end with `return error_set(error, RESULT_IO, "…")`. `error` may be NULL. */
-enum result error_set(struct error *error, enum result result, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+/* Writes the cause, truncated at ERROR_TEXT_MAX. `error` may be NULL. */
+void error_write(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* As error_set, followed by ": " and the text of `errno`. */
-enum result error_set_errno(struct error *error, enum result result, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+/* As error_write, followed by ": " and the text of `errno`. */
+void error_write_errno(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static inline enum result error_result(enum result result)
+{
+    return result;
+}
+
+/* error_set(error, result, format, …) writes the cause and gives `result`, so that a failing
+ * function can end with `return error_set(error, RESULT_IO, "…")`. Macros, so that analysers see
+ * what is returned. */
+#define error_set(error, result, ...) (error_write((error), __VA_ARGS__), error_result(result))
+#define error_set_errno(error, result, ...) \
+    (error_write_errno((error), __VA_ARGS__), error_result(result))
 
 #endif

@@ -1,8 +1,9 @@
 /* When to try again: exponential backoff with full jitter.
  *
- * The n-th wait (from 0) is uniform in [0, min(cap, base × 2^n)]: "full jitter", which spreads clients
- * that failed together better than any fixed schedule (Marc Brooker, "Exponential Backoff and
- * Jitter", AWS Architecture Blog, 2015). Pure: the caller passes the randomness and does the waiting. */
+ * The n-th wait (from 0) is uniform in [0, min(cap, base × 2^n)]: "full jitter", which spreads
+ * clients that failed together better than any fixed schedule (Marc Brooker, "Exponential Backoff
+ * and Jitter", AWS Architecture Blog, 2015). Pure: the caller passes the randomness and does the
+ * waiting. */
 #ifndef TILLBOX_CORE_RETRY_H
 #define TILLBOX_CORE_RETRY_H
 

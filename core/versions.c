@@ -1,6 +1,6 @@
 #include "core/versions.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/db.h"
@@ -8,13 +8,14 @@
 #include "core/json.h"
 #include "core/sha256.h"
 
-/* 1000000 a major, 1000 a minor version. */
+/* "3.40.1" as 3040001. */
 static long number_of(const char *version)
 {
-    int major = 0, minor = 0, patch = 0;
-    if (sscanf(version, "%d.%d.%d", &major, &minor, &patch) < 2)
-        return 0;
-    return major * 1000000L + minor * 1000L + patch;
+    char *rest = NULL;
+    long major = strtol(version, &rest, 10);
+    long minor = *rest == '.' ? strtol(rest + 1, &rest, 10) : 0;
+    long patch = *rest == '.' ? strtol(rest + 1, &rest, 10) : 0;
+    return major * 1000000 + minor * 1000 + patch;
 }
 
 struct defect {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Starts the appliance on ./var and says how to talk to it. Further arguments go to the appliance.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 orders=${TILLBOX_ORDERS_LISTEN:-127.0.0.1:8081}
 inventory=${TILLBOX_INVENTORY_LISTEN:-127.0.0.1:8082}

@@ -261,8 +261,8 @@ class Box:
 
     def contents(self):
         """All that a change would change: how much there is of everything, and the stock."""
-        return self.query("SELECT (SELECT count(*) FROM events), (SELECT max(sequence) FROM events),"
-                          " (SELECT count(*) FROM orders),"
+        return self.query("SELECT (SELECT count(*) FROM events),"
+                          " (SELECT max(sequence) FROM events), (SELECT count(*) FROM orders),"
                           " (SELECT count(*) FROM orders WHERE cancelled_at_ms IS NOT NULL),"
                           " (SELECT count(*) FROM idempotency_keys),"
                           " (SELECT json_group_array(json_array(product_name, stock, price, sku))"

@@ -15,9 +15,8 @@
 
 bool http_client_open(struct http_client *client, uint16_t port)
 {
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons(port),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     client->size = 0;
     client->socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(client->socket >= 0);
@@ -64,8 +63,8 @@ static bool read_more(struct http_client *client)
     struct pollfd input = {.fd = client->socket, .events = POLLIN};
     assert_true(client->size < sizeof client->bytes);
     assert_int_equal(poll(&input, 1, HTTP_CLIENT_PATIENCE_MS), 1);
-    ssize_t got = recv(client->socket, client->bytes + client->size,
-                       sizeof client->bytes - client->size, 0);
+    ssize_t got =
+        recv(client->socket, client->bytes + client->size, sizeof client->bytes - client->size, 0);
     if (got > 0)
         client->size += (size_t)got;
     return got > 0;
@@ -108,11 +107,11 @@ void http_client_ask(struct http_client *client, const char *text, struct http_a
 
 size_t http_client_wait_closed(struct http_client *client)
 {
-    size_t before = client->size;
-    while (read_more(client)) {
+    size_t before = 0;
+    do {
         before += client->size;
         client->size = 0;
-    }
+    } while (read_more(client));
     return before;
 }
 

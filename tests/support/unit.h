@@ -19,8 +19,8 @@
 void assert_contains_at(const char *text, const char *part, const char *file, int line);
 
 /* Runs an array of tests. An argument picks those whose names match it: test_json 'a_number*'. */
-#define RUN_TESTS(argc, argv, tests)                                                               \
-    (cmocka_set_test_filter((argc) > 1 ? (argv)[1] : NULL),                                        \
+#define RUN_TESTS(argc, argv, tests)                        \
+    (cmocka_set_test_filter((argc) > 1 ? (argv)[1] : NULL), \
      cmocka_run_group_tests(tests, NULL, NULL))
 
 #endif

@@ -1,0 +1,114 @@
+/* The bridge's own file, bridge.db: how far each sink has come, and which events a peer refused.
+ *
+ * Written by `bridge run` and by the commands, at the same time; every call is a transaction of its
+ * own. Thread-safe. */
+#ifndef TILLBOX_BRIDGE_LEDGER_H
+#define TILLBOX_BRIDGE_LEDGER_H
+
+#include <stdint.h>
+
+#include "core/breaker.h"
+#include "core/clock.h"
+#include "core/journal_reader.h"
+#include "core/result.h"
+
+struct ledger;
+
+enum { LEDGER_TEXT_SIZE = 256 };
+
+/*      SINK_STARTING ──▶ SINK_RUNNING ◀──▶ SINK_DOWN
+ *             └───────────────┴────────────────┴──▶ SINK_STOPPED   a person is needed */
+enum sink_state { SINK_STARTING, SINK_RUNNING, SINK_DOWN, SINK_STOPPED };
+
+/*      PARKED_REFUSED, PARKED_HELD ──▶ PARKED_DELIVERED   by a replay
+ *                               └────▶ PARKED_DISCARDED   by a person */
+enum parked_state { PARKED_REFUSED, PARKED_HELD, PARKED_DELIVERED, PARKED_DISCARDED };
+
+struct ledger_sink {
+    char name[16];
+    char journal_id[UUID_TEXT_SIZE];
+    int64_t start_sequence;
+    int64_t cursor;
+    int64_t delivered;
+    int64_t parked;      /* rows at or before the cursor, in any state */
+    int64_t parked_open; /* of these, refused or held */
+    enum sink_state state;
+    enum breaker_state breaker;
+    int64_t last_delivered_at_ms; /* 0: never */
+    int64_t last_error_at_ms;     /* 0: never */
+    char last_error[LEDGER_TEXT_SIZE];
+};
+
+struct parked {
+    char sink[16];
+    int64_t sequence;
+    char event_id[UUID_TEXT_SIZE];
+    char event_type[JOURNAL_READER_TYPE_SIZE];
+    int64_t order_id; /* 0: of no order */
+    enum parked_state state;
+    int attempts;
+    bool dead_lettered;
+    int64_t parked_at_ms;
+    int64_t settled_at_ms; /* 0: open */
+    char reason[LEDGER_TEXT_SIZE];
+    char settled_reason[LEDGER_TEXT_SIZE];
+};
+
+const char *sink_state_text(enum sink_state state);
+const char *parked_state_text(enum parked_state state);
+
+MUST_CHECK enum result ledger_open(const char *data_dir, const struct clock *clock,
+                                   struct ledger **ret_ledger, struct error *error);
+void ledger_close(struct ledger *ledger);
+
+/* Finds the sink's row or creates it, with its cursor at `start_sequence`. RESULT_CONFLICT if the row
+ * belongs to another journal. */
+MUST_CHECK enum result ledger_attach(struct ledger *ledger, const char *sink,
+                                     const char *journal_id, int64_t start_sequence,
+                                     struct error *error);
+MUST_CHECK enum result ledger_find_sink(struct ledger *ledger, const char *sink,
+                                        struct ledger_sink *ret_sink, struct error *error);
+
+/* Moves the cursor to `cursor`, counts `delivered` events, and adds the parked rows, all at once. */
+MUST_CHECK enum result ledger_settle(struct ledger *ledger, const char *sink, int64_t cursor,
+                                     int64_t delivered, const struct parked *parked, size_t count,
+                                     struct error *error);
+
+/* The peer has more or less than the cursor says: starts again at `cursor`. What a replay had
+ * delivered beyond it is pending again. */
+MUST_CHECK enum result ledger_rewind(struct ledger *ledger, const char *sink, int64_t cursor,
+                                     struct error *error);
+
+/* How the sink is; `reason` may be NULL: then the last error stays. */
+MUST_CHECK enum result ledger_note_state(struct ledger *ledger, const char *sink,
+                                         enum sink_state state, enum breaker_state breaker,
+                                         const char *reason, struct error *error);
+
+/* Calls `each` for every parked event that `filter` lets through, in order of sequence. */
+struct parked_filter {
+    const char *sink;     /* NULL: every sink */
+    const char *event_id; /* NULL: any */
+    const char *event_type;
+    int64_t order_id; /* 0: any */
+    int64_t after;    /* sequences above this one */
+    bool only_open;
+    bool only_not_dead_lettered; /* refused, and not yet in order.failed */
+};
+
+MUST_CHECK enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter *filter,
+                                          void (*each)(void *context, const struct parked *parked),
+                                          void *context, struct error *error);
+
+/* Has the order an open parked event on this sink? */
+MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t order_id,
+                                         bool *ret_blocked, struct error *error);
+
+/* Ends an open row; `state` is PARKED_DELIVERED or PARKED_DISCARDED. RESULT_NOT_FOUND if no open row
+ * is there. */
+MUST_CHECK enum result ledger_settle_parked(struct ledger *ledger, const char *sink,
+                                            int64_t sequence, enum parked_state state,
+                                            const char *reason, struct error *error);
+MUST_CHECK enum result ledger_note_dead_lettered(struct ledger *ledger, const char *sink,
+                                                 int64_t sequence, struct error *error);
+
+#endif

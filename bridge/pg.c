@@ -1,0 +1,229 @@
+#include "bridge/pg.h"
+
+#include <assert.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pg {
+    struct pg_options options;
+    PGconn *connection;
+    char sqlstate[PG_SQLSTATE_SIZE];
+};
+
+/* The sessions' own limits, so that nothing of ours hangs on the server either. A pooler in
+ * transaction mode refuses start-up options, so they are set in each transaction that needs them. */
+static const char *const KEYWORDS[] = {"dbname",           "application_name",
+                                       "connect_timeout",  "keepalives_idle",
+                                       "keepalives_interval", "keepalives_count",
+                                       "tcp_user_timeout", NULL};
+
+/* libpq's messages end with a newline, and some go on with hints. */
+static void write_first_line(struct error *error, const char *what, const char *message)
+{
+    error_write(error, "%s: %.*s", what, (int)strcspn(message, "\n"), message);
+}
+
+static enum delivery fail_down(const struct pg *pg, const char *what, struct error *error)
+{
+    write_first_line(error, what, PQerrorMessage(pg->connection));
+    return DELIVERY_DOWN;
+}
+
+/* Waits until the socket can be read or written; false past the deadline. */
+static bool wait_for_socket(const struct pg *pg, short events, int64_t until_ms)
+{
+    struct pollfd socket = {.fd = PQsocket(pg->connection), .events = events};
+    int64_t left_ms = until_ms - clock_monotonic_ms(pg->options.clock);
+    return left_ms > 0 && poll(&socket, 1, (int)left_ms) > 0;
+}
+
+static enum delivery finish_connecting(const struct pg *pg, struct error *error)
+{
+    int64_t until_ms = clock_monotonic_ms(pg->options.clock) + pg->options.deadline_ms;
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    if (PQstatus(pg->connection) == CONNECTION_BAD)
+        return fail_down(pg, "connecting", error);
+    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
+        if (!wait_for_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ms)) {
+            error_write(error, "connecting: no answer in time");
+            return DELIVERY_DOWN;
+        }
+        status = PQconnectPoll(pg->connection);
+    }
+    if (status != PGRES_POLLING_OK)
+        return fail_down(pg, "connecting", error);
+    PQsetnonblocking(pg->connection, 1);
+    return DELIVERY_DONE;
+}
+
+/* The server's notices would go to standard error, in the middle of the log. */
+static void drop_notice(void *context, const PGresult *notice)
+{
+    (void)context;
+    (void)notice;
+}
+
+enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, struct error *error)
+{
+    struct pg *pg = calloc(1, sizeof *pg);
+    if (!pg) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
+    pg->options = *options;
+    const char *const values[] = {options->url, options->application_name, "10", "10", "5", "3",
+                                  "15000", NULL};
+    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
+    enum delivery done =
+        pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+    if (done != DELIVERY_DONE) {
+        pg_close(pg);
+        return done;
+    }
+    PQsetNoticeReceiver(pg->connection, drop_notice, NULL);
+    *ret_pg = pg;
+    return DELIVERY_DONE;
+}
+
+void pg_close(struct pg *pg)
+{
+    if (!pg)
+        return;
+    PQfinish(pg->connection);
+    free(pg);
+}
+
+static bool flush_query(const struct pg *pg, int64_t until_ms)
+{
+    int left;
+    while ((left = PQflush(pg->connection)) > 0) {
+        if (!wait_for_socket(pg, POLLIN | POLLOUT, until_ms) || !PQconsumeInput(pg->connection))
+            return false;
+    }
+    return left == 0;
+}
+
+/* The next result; NULL with *ret_lost when the peer doesn't answer in time. */
+static PGresult *next_result(const struct pg *pg, int64_t until_ms, bool *ret_lost)
+{
+    while (PQisBusy(pg->connection)) {
+        if (!wait_for_socket(pg, POLLIN, until_ms) || !PQconsumeInput(pg->connection)) {
+            *ret_lost = true;
+            return NULL;
+        }
+    }
+    return PQgetResult(pg->connection);
+}
+
+/* 40: the transaction must be run again; 22, 23: the data will never do (PostgreSQL, appendix A). */
+static enum delivery judge(const char *sqlstate)
+{
+    if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
+        return DELIVERY_TRANSIENT;
+    if (strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0)
+        return DELIVERY_REFUSED;
+    return DELIVERY_DOWN;
+}
+
+static enum delivery judge_result(struct pg *pg, const PGresult *result, struct error *error)
+{
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return DELIVERY_DONE;
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    snprintf(pg->sqlstate, sizeof pg->sqlstate, "%s", sqlstate ? sqlstate : "");
+    write_first_line(error, pg->sqlstate, PQresultErrorMessage(result));
+    return judge(pg->sqlstate);
+}
+
+/* Reads every result of what was sent; keeps the last that has rows. */
+static enum delivery read_results(struct pg *pg, PGresult **ret_rows, struct error *error)
+{
+    int64_t until_ms = clock_monotonic_ms(pg->options.clock) + pg->options.deadline_ms;
+    enum delivery done = DELIVERY_DONE;
+    PGresult *result;
+    bool lost = !flush_query(pg, until_ms);
+    while (!lost && (result = next_result(pg, until_ms, &lost)) != NULL) {
+        if (done == DELIVERY_DONE)
+            done = judge_result(pg, result, error);
+        if (done == DELIVERY_DONE && ret_rows && PQresultStatus(result) == PGRES_TUPLES_OK) {
+            PQclear(*ret_rows);
+            *ret_rows = result;
+        } else {
+            PQclear(result);
+        }
+    }
+    if (lost && done == DELIVERY_DONE) {
+        error_write(error, "the connection was lost or gave no answer in time");
+        done = DELIVERY_DOWN;
+    }
+    return done;
+}
+
+enum delivery pg_run(struct pg *pg, const char *sql, size_t count, const char *const values[],
+                     struct pg_rows **ret_rows, struct error *error)
+{
+    PGresult *rows = NULL;
+    assert(count <= PG_PARAMETERS_MAX);
+    pg->sqlstate[0] = '\0';
+    if (!PQsendQueryParams(pg->connection, sql, (int)count, NULL, values, NULL, NULL, 0))
+        return fail_down(pg, "sending", error);
+    enum delivery done = read_results(pg, &rows, error);
+    if (done == DELIVERY_DONE && ret_rows)
+        *ret_rows = (struct pg_rows *)rows;
+    else
+        PQclear(rows);
+    return done;
+}
+
+enum delivery pg_run_script(struct pg *pg, const char *sql, struct error *error)
+{
+    pg->sqlstate[0] = '\0';
+    if (!PQsendQuery(pg->connection, sql))
+        return fail_down(pg, "sending", error);
+    return read_results(pg, NULL, error);
+}
+
+const char *pg_sqlstate(const struct pg *pg)
+{
+    return pg->sqlstate;
+}
+
+bool pg_is_alive(struct pg *pg)
+{
+    return PQconsumeInput(pg->connection) && PQstatus(pg->connection) == CONNECTION_OK;
+}
+
+/* `struct pg_rows` is libpq's result under a name of our own. */
+static const PGresult *result_of(const struct pg_rows *rows)
+{
+    return (const PGresult *)rows;
+}
+
+size_t pg_row_count(const struct pg_rows *rows)
+{
+    return rows ? (size_t)PQntuples(result_of(rows)) : 0;
+}
+
+const char *pg_text(const struct pg_rows *rows, size_t row, int column)
+{
+    return PQgetvalue(result_of(rows), (int)row, column);
+}
+
+bool pg_is_null(const struct pg_rows *rows, size_t row, int column)
+{
+    return PQgetisnull(result_of(rows), (int)row, column) != 0;
+}
+
+int64_t pg_int(const struct pg_rows *rows, size_t row, int column)
+{
+    return strtoll(pg_text(rows, row, column), NULL, 10);
+}
+
+void pg_free_rows(struct pg_rows *rows)
+{
+    PQclear((PGresult *)rows);
+}

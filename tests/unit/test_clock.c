@@ -1,0 +1,92 @@
+#include "core/clock.h"
+
+#include <time.h>
+
+#include "tests/support/fake_clock.h"
+#include "tests/support/unit.h"
+
+static void assert_formats(int64_t wall_ms, const char *expected)
+{
+    char text[CLOCK_TEXT_SIZE];
+    clock_format_utc(wall_ms, text);
+    assert_string_equal(text, expected);
+}
+
+static void a_moment_is_written_in_utc_with_milliseconds(UNUSED void **state)
+{
+    assert_formats(0, "1970-01-01T00:00:00.000Z");
+    assert_formats(1, "1970-01-01T00:00:00.001Z");
+    assert_formats(1769850300250, "2026-01-31T09:05:00.250Z");
+    assert_formats(1709251199999, "2024-02-29T23:59:59.999Z");
+    assert_formats(951868800000, "2000-03-01T00:00:00.000Z");
+}
+
+static void a_moment_before_1970_counts_its_milliseconds_forward(UNUSED void **state)
+{
+    assert_formats(-1, "1969-12-31T23:59:59.999Z");
+    assert_formats(-1000, "1969-12-31T23:59:59.000Z");
+    assert_formats(-1001, "1969-12-31T23:59:58.999Z");
+}
+
+static void a_moment_outside_four_digit_years_is_clamped_to_their_ends(UNUSED void **state)
+{
+    assert_formats(-62167219200000, "0000-01-01T00:00:00.000Z");
+    assert_formats(-62167219200001, "0000-01-01T00:00:00.000Z");
+    assert_formats(INT64_MIN, "0000-01-01T00:00:00.000Z");
+    assert_formats(253402300799999, "9999-12-31T23:59:59.999Z");
+    assert_formats(253402300800000, "9999-12-31T23:59:59.999Z");
+    assert_formats(INT64_MAX, "9999-12-31T23:59:59.999Z");
+}
+
+static void the_system_clock_tells_the_machines_time(UNUSED void **state)
+{
+    int64_t before_ms = (int64_t)time(NULL) * 1000;
+    int64_t now_ms = clock_wall_ms(&clock_system);
+    assert_true(now_ms >= before_ms && now_ms < before_ms + 60000);
+}
+
+static void the_monotonic_clock_never_goes_back(UNUSED void **state)
+{
+    int64_t last_ns = clock_monotonic_ns(&clock_system);
+    for (int i = 0; i < 10000; i++) {
+        int64_t now_ns = clock_monotonic_ns(&clock_system);
+        assert_true(now_ns >= last_ns);
+        last_ns = now_ns;
+    }
+    int64_t now_ms = clock_monotonic_ms(&clock_system);
+    assert_true(now_ms >= last_ns / 1000000 && now_ms < last_ns / 1000000 + 60000);
+}
+
+static void sleeping_takes_at_least_the_time_asked_for(UNUSED void **state)
+{
+    int64_t before_ns = clock_monotonic_ns(&clock_system);
+    clock_sleep_ms(&clock_system, 3);
+    assert_true(clock_monotonic_ns(&clock_system) - before_ns >= 3000000);
+    clock_sleep_ms(&clock_system, 0);
+}
+
+static void a_clock_that_is_handed_in_is_the_one_that_is_asked(UNUSED void **state)
+{
+    struct fake_clock fake;
+    fake_clock_init(&fake, 5000);
+    assert_int_equal(clock_wall_ms(&fake.clock), 5000);
+    assert_int_equal(clock_monotonic_ms(&fake.clock), 1);
+    clock_sleep_ms(&fake.clock, 250);
+    assert_int_equal(clock_wall_ms(&fake.clock), 5250);
+    assert_int_equal(clock_monotonic_ns(&fake.clock), 251000000);
+    assert_int_equal(clock_monotonic_ms(&fake.clock), 251);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_moment_is_written_in_utc_with_milliseconds),
+        cmocka_unit_test(a_moment_before_1970_counts_its_milliseconds_forward),
+        cmocka_unit_test(a_moment_outside_four_digit_years_is_clamped_to_their_ends),
+        cmocka_unit_test(the_system_clock_tells_the_machines_time),
+        cmocka_unit_test(the_monotonic_clock_never_goes_back),
+        cmocka_unit_test(sleeping_takes_at_least_the_time_asked_for),
+        cmocka_unit_test(a_clock_that_is_handed_in_is_the_one_that_is_asked),
+    };
+    return RUN_TESTS(argc, argv, tests);
+}

@@ -1,0 +1,101 @@
+#include "core/utf8.h"
+
+#include <string.h>
+
+#include "tests/support/unit.h"
+
+/* RFC 3629, section 3: the shortest form, surrogates included. */
+static size_t encode(unsigned long code_point, char ret_bytes[static 4])
+{
+    static const unsigned char LEADS[] = {0x00, 0x00, 0xC0, 0xE0, 0xF0};
+    size_t length = code_point < 0x80 ? 1 : code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, code_point >>= 6)
+        ret_bytes[i] = (char)(0x80 | (code_point & 0x3F));
+    ret_bytes[0] = (char)(LEADS[length] | code_point);
+    return length;
+}
+
+static void every_code_point_but_the_surrogates_has_its_sequence(UNUSED void **state)
+{
+    for (unsigned long code_point = 0; code_point < 0x140000; code_point++) {
+        char bytes[4];
+        size_t length = encode(code_point, bytes);
+        bool surrogate = code_point >= 0xD800 && code_point <= 0xDFFF;
+        size_t expected = surrogate || code_point > 0x10FFFF ? 0 : length;
+        if (utf8_sequence_length(bytes, length) != expected)
+            fail_msg("U+%04lX", code_point);
+    }
+}
+
+/* How many of the 65536 pairs of first bytes begin a sequence whose further bytes are `rest`. */
+static int count_pairs(const char *rest, size_t length)
+{
+    char bytes[4] = {0};
+    int count = 0;
+    memcpy(bytes + 2, rest, strlen(rest));
+    for (int pair = 0; pair < 0x10000; pair++) {
+        bytes[0] = (char)(pair >> 8);
+        bytes[1] = (char)pair;
+        count += utf8_sequence_length(bytes, length) == length;
+    }
+    return count;
+}
+
+/* The numbers follow from the table in RFC 3629, section 4. */
+static void no_other_bytes_are_a_sequence(UNUSED void **state)
+{
+    assert_int_equal(count_pairs("", 2), 30 * 64);
+    assert_int_equal(count_pairs("\x80", 3), 32 + 12 * 64 + 32 + 2 * 64);
+    assert_int_equal(count_pairs("\xBF\xBF", 4), 48 + 3 * 64 + 16);
+    static const char *const BAD_ENDS[] = {"\x7F", "\xC0", "\xFF", "\x01"};
+    for (size_t i = 0; i < ARRAY_LENGTH(BAD_ENDS); i++) {
+        char rest[3] = "\x80";
+        assert_int_equal(count_pairs(BAD_ENDS[i], 3), 0);
+        rest[1] = BAD_ENDS[i][0];
+        assert_int_equal(count_pairs(rest, 4), 0);
+    }
+}
+
+static void a_sequence_cut_short_is_none(UNUSED void **state)
+{
+    assert_int_equal(utf8_sequence_length("", 0), 0);
+    assert_int_equal(utf8_sequence_length("\xC3\xA4", 1), 0);
+    assert_int_equal(utf8_sequence_length("\xE2\x82\xAC", 2), 0);
+    assert_int_equal(utf8_sequence_length("\xF0\x9F\x98\x80", 3), 0);
+}
+
+static void only_the_first_sequence_counts(UNUSED void **state)
+{
+    assert_int_equal(utf8_sequence_length("a\xFF", 2), 1);
+    assert_int_equal(utf8_sequence_length("\xC3\xA4\xFF", 3), 2);
+}
+
+static void a_length_is_the_number_of_code_points(UNUSED void **state)
+{
+    assert_int_equal(utf8_length("", 0), 0);
+    assert_int_equal(utf8_length("abc", 3), 3);
+    assert_int_equal(utf8_length("a\0b", 3), 3);
+    assert_int_equal(utf8_length("K\xC3\xA4se \xE2\x82\xAC \xF0\x9F\x98\x80", 14), 8);
+}
+
+static void text_with_a_bad_byte_anywhere_has_no_length(UNUSED void **state)
+{
+    assert_int_equal(utf8_length("\xFF", 1), -1);
+    assert_int_equal(utf8_length("abc\x80", 4), -1);
+    assert_int_equal(utf8_length("\xC3\xA4\xC3", 3), -1);
+    assert_int_equal(utf8_length("a\xED\xA0\x80z", 5), -1);
+    assert_int_equal(utf8_length("\xC0\x80", 2), -1);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_code_point_but_the_surrogates_has_its_sequence),
+        cmocka_unit_test(no_other_bytes_are_a_sequence),
+        cmocka_unit_test(a_sequence_cut_short_is_none),
+        cmocka_unit_test(only_the_first_sequence_counts),
+        cmocka_unit_test(a_length_is_the_number_of_code_points),
+        cmocka_unit_test(text_with_a_bad_byte_anywhere_has_no_length),
+    };
+    return RUN_TESTS(argc, argv, tests);
+}
