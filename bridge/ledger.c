@@ -30,7 +30,9 @@ extern const size_t SCHEMA_BRIDGE_count;
                  " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"  \
                  " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor),"          \
                  " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor"            \
-                 "  AND state IN ('refused', 'held')) FROM sinks WHERE name = ?1")                 \
+                 "  AND state IN ('refused', 'held')),"                                            \
+                 " EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND state <> 'delivered')"         \
+                 " FROM sinks WHERE name = ?1")                                                    \
     X(SETTLE, "UPDATE sinks SET cursor = ?2, delivered = delivered + ?3, last_delivered_at_ms ="   \
               " CASE WHEN ?3 > 0 THEN ?4 ELSE last_delivered_at_ms END WHERE name = ?1")           \
     X(INSERT_PARKED, "INSERT INTO parked (sink, sequence, event_id, event_type, order_id, state,"  \
@@ -51,7 +53,9 @@ extern const size_t SCHEMA_BRIDGE_count;
                    " AND (NOT ?6 OR state IN ('refused', 'held'))"                                 \
                    " AND (NOT ?7 OR (state = 'refused' AND dead_lettered = 0))"                    \
                    " ORDER BY sequence, sink")                                                     \
-    X(IS_BLOCKED, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND order_id = ?2"          \
+    X(IS_BLOCKED, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence = ?2"          \
+                  " AND state <> 'delivered') OR EXISTS (SELECT 1 FROM parked WHERE sink = ?1"     \
+                  " AND order_id = nullif(?3, 0) AND sequence < ?2"                                \
                   " AND state IN ('refused', 'held'))")                                            \
     X(SETTLE_PARKED, "UPDATE parked SET state = ?3, settled_reason = ?4, settled_at_ms = ?5"       \
                      " WHERE sink = ?1 AND sequence = ?2 AND state IN ('refused', 'held')")        \
@@ -193,6 +197,7 @@ static void read_sink(struct statement *row, struct ledger_sink *ret_sink)
     snprintf(ret_sink->last_error, sizeof ret_sink->last_error, "%s", statement_text(row, 8));
     ret_sink->parked = statement_int(row, 9);
     ret_sink->parked_open = statement_int(row, 10);
+    ret_sink->parked_rows = statement_int(row, 11);
 }
 
 static enum result find_sink(struct ledger *ledger, const char *sink, struct ledger_sink *ret_sink,
@@ -354,13 +359,14 @@ enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter
     return result;
 }
 
-enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t order_id,
-                              bool *ret_blocked, struct error *error)
+enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
+                              int64_t order_id, bool *ret_blocked, struct error *error)
 {
     bool row = false;
     pthread_mutex_lock(&ledger->lock);
     struct statement *select = statement_for(ledger, LEDGER_IS_BLOCKED, sink);
-    statement_bind_int(select, 2, order_id);
+    statement_bind_int(select, 2, sequence);
+    statement_bind_int(select, 3, order_id);
     enum result result = statement_step(select, &row, error);
     if (result == RESULT_OK)
         *ret_blocked = row && statement_int(select, 0) == 1;

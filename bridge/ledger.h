@@ -32,6 +32,7 @@ struct ledger_sink {
     int64_t delivered;
     int64_t parked;      /* rows at or before the cursor, in any state */
     int64_t parked_open; /* of these, refused or held */
+    int64_t parked_rows; /* above 0 if any event is parked or discarded, also beyond the cursor */
     enum sink_state state;
     enum breaker_state breaker;
     int64_t last_delivered_at_ms; /* 0: never */
@@ -99,9 +100,9 @@ MUST_CHECK enum result ledger_each_parked(struct ledger *ledger, const struct pa
                                           void (*each)(void *context, const struct parked *parked),
                                           void *context, struct error *error);
 
-/* Has the order an open parked event on this sink? */
-MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t order_id,
-                                         bool *ret_blocked, struct error *error);
+/* Is the event parked already, or an earlier one of its order (0: of none)? */
+MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
+                                         int64_t order_id, bool *ret_blocked, struct error *error);
 
 /* Ends an open row; `state` is PARKED_DELIVERED or PARKED_DISCARDED. RESULT_NOT_FOUND if no open row
  * is there. */

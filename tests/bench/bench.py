@@ -6,8 +6,8 @@
     bench.py --only load_64     that one; may be given more than once
 
 Prints a table and writes BUILD/bench.json. Exits with 1 if something broke or, with --strict, a
-target was missed. The last column says how many cores other processes kept busy meanwhile: with
-more than a few hundredths, repeat the run on a quiet machine."""
+target was missed. The last column says how many cores were kept busy by others meanwhile: with more
+than a tenth, repeat the run on a quiet machine."""
 import argparse
 import dataclasses
 import json
@@ -51,11 +51,13 @@ def filesystem_type(folder):
 
 
 def foreign_cpu_s():
-    """CPU time that processes other than this run's ended children have used since the boot."""
-    user, nice, system = map(int, pathlib.Path("/proc/stat").read_text().split()[1:4])
+    """CPU time since the boot that this run and its ended children didn't use; see proc(5)."""
+    ticks = [int(field) for field in pathlib.Path("/proc/stat").read_text().split()[1:9]]
+    user, nice, system, _idle, _io_wait, *interrupts_and_stolen = ticks
     own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     own_s = sum(usage.ru_utime + usage.ru_stime for usage in own)
-    return (user + nice + system) / os.sysconf("SC_CLK_TCK") - own_s
+    busy = user + nice + system + sum(interrupts_and_stolen)
+    return busy / os.sysconf("SC_CLK_TCK") - own_s
 
 
 def describe_machine(folder):

@@ -1,6 +1,7 @@
 """The servers under load, started on free loopback ports and always stopped again."""
 import http.client
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 from load import BenchError, TIMEOUT_S, order_body, place_order, place_orders, post
 
+SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "schema/journal/0001_journal.sql"
 START_S = 30
 STOP_S = 30
 POLL_S = 0.001
@@ -119,7 +121,7 @@ class Ceiling(Server):
         self.build, self.folder, self.preload, self.commit = build, folder, preload, commit
 
     def command(self):
-        place = ["--data-dir", self.folder, "--preload", str(self.preload)]
+        place = ["--data-dir", self.folder, "--schema", SCHEMA, "--preload", str(self.preload)]
         return [self.build / "tests/bench/ceiling", "--port", str(self.port),
                 *(place if self.commit else ["--no-commit"])]
 

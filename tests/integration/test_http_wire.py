@@ -1,6 +1,5 @@
 """Broken, ambiguous, slow and vanishing clients, on raw sockets."""
 
-import json
 import threading
 import time
 
@@ -37,15 +36,23 @@ def stock_adds_up(box):
     return box.stock() + sold[0][0] == 1000000
 
 
-def exchange(box, data, timeout=5):
-    """Every answer to these bytes until the box closes, or has nothing more to say."""
-    with Wire(box.orders_port, timeout) as wire:
+def exchange(box, data, patience=0.25):
+    """Every answer to these bytes until the box closes, or has said nothing for a while. Where it
+    is to close, the last request had better ask for it: the box takes a half-closed connection for
+    one whose client has left."""
+    with Wire(box.orders_port, patience) as wire:
+        answers = []
         try:
             wire.send(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has answered and closed before the last byte
-        wire.socket.shutdown(1)
-        return wire.answers()
+            while answer := wire.answer():
+                answers.append(answer)
+        except (ConnectionError, TimeoutError):
+            pass
+        return answers
+
+
+def closing(method, path, body=None):
+    return request_bytes(method, path, body, [("Connection", "close")])
 
 
 def head(*lines):
@@ -73,7 +80,8 @@ AMBIGUOUS = {
     "a hexadecimal length": head("Content-Length: 0x0") + HIDDEN,
     "a length beyond 64 bits": head("Content-Length: 18446744073709551616") + HIDDEN,
     "a length with a fraction": head("Content-Length: 0.0") + HIDDEN,
-    "a length and a space before the colon": head("Content-Length : 0") + HIDDEN,
+    "a length and a space before the colon": head(f"Content-Length : {len(HIDDEN)}") + HIDDEN,
+    "a length and a tab before the colon": head(f"Content-Length\t: {len(HIDDEN)}") + HIDDEN,
     "chunked and a space before the colon": head("Transfer-Encoding : chunked") + CHUNKED_HIDDEN,
     "chunked twice": head("Transfer-Encoding: chunked", "Transfer-Encoding: chunked")
                      + CHUNKED_HIDDEN,
@@ -101,10 +109,15 @@ AMBIGUOUS = {
     "a chunk without its end": head("Transfer-Encoding: chunked") + b"1\r\nx0\r\n\r\n" + HIDDEN,
     "no last chunk": head("Transfer-Encoding: chunked") + b"1\r\nx\r\n" + HIDDEN,
     "a chunk size after a space": head("Transfer-Encoding: chunked") + b" 0\r\n\r\n" + HIDDEN,
-    "a NUL in the path": b"POST /orders\0 HTTP/1.1\r\nHost: localhost\r\n\r\n" + HIDDEN,
-    "a NUL in a header's name": head("Content-Length\0: 0") + HIDDEN,
-    "a NUL in a header's value": head("Content-Length: 0\0") + HIDDEN,
-    "a bare CR before a length": head("X: y\rContent-Length: 0") + HIDDEN,
+    "a NUL in the path": head(f"Content-Length: {len(HIDDEN)}").replace(b"orders", b"orders\0", 1)
+                         + HIDDEN,
+    "a NUL in a header's name": head(f"Content-Length\0: {len(HIDDEN)}") + HIDDEN,
+    "a NUL behind a length": head(f"Content-Length: {len(HIDDEN)}\0") + HIDDEN,
+    "a NUL before a length": head(f"Content-Length: \0{len(HIDDEN)}") + HIDDEN,
+    "a bare CR before a length": head(f"X: y\rContent-Length: {len(HIDDEN)}") + HIDDEN,
+    "a bare LF before a length": head(f"X: y\nContent-Length: {len(HIDDEN)}") + HIDDEN,
+    "a bare CR before an encoding": head(f"Content-Length: {len(HIDDEN) + 5}",
+                                         "X: y\rTransfer-Encoding: chunked") + CHUNKED_HIDDEN,
     "HTTP/0.9": b"POST /orders\r\n" + HIDDEN,
     "HTTP/0.9 with a version": b"POST /orders HTTP/0.9\r\n\r\n" + HIDDEN,
     "HTTP/2.0": b"POST /orders HTTP/2.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n" + HIDDEN,
@@ -112,8 +125,7 @@ AMBIGUOUS = {
     "no version but two spaces": b"POST  /orders\r\nHost: localhost\r\n\r\n" + HIDDEN,
     "the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIDDEN,
     "a TLS greeting": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n" + HIDDEN,
-    "a header without a colon": head("Content-Length 0") + HIDDEN,
-    "a header without a name": head(": 0") + HIDDEN,
+    "a header without a colon": head(f"Content-Length {len(HIDDEN)}") + HIDDEN,
 }
 
 
@@ -141,7 +153,7 @@ def test_a_chunked_body_is_taken(shop):
     half = len(SALE) // 2
     data = head("Transfer-Encoding: chunked") + b"%x;name=value\r\n" % half + SALE[:half] \
         + b"\r\n%X\r\n" % (len(SALE) - half) + SALE[half:] + b"\r\n0\r\nX-Trailer: 1\r\n\r\n"
-    answers = exchange(shop, data + HIDDEN)
+    answers = exchange(shop, data + closing("POST", "/orders", SALE), patience=20)
     assert [answer.status for answer in answers] == [201, 201]
 
 
@@ -161,10 +173,11 @@ def test_unusual_requests_get_one_clear_answer(shop, data):
 @pytest.mark.parametrize("target", [
     "http://example.com/orders", "http://localhost/orders", "http://evil@localhost/orders",
     "//localhost/orders", "localhost:8081", "*", "orders", "\\orders", "http:/orders",
+    "/orders%00", "/orders%00/1/cancel", "\0/orders",
 ])
 def test_a_sale_needs_a_plain_path(shop, target):
     before = order_count(shop)
-    answers = exchange(shop, request_bytes("POST", target, SALE))
+    answers = exchange(shop, closing("POST", target, SALE), patience=20)
     assert [answer.status for answer in answers] in ([400], [404], [421], [])
     assert order_count(shop) == before
 
@@ -193,8 +206,7 @@ def test_a_bare_line_feed_between_header_and_body_hides_nothing(shop):
     b"x" * 200000,
     b"\r\n" * 100000,
     b"GET /livez?" + b"a=1&" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET /livez HTTP/1.1\r\nHost: " + b"h" * 9000 + b"\r\n\r\n",
-], ids=["path", "header", "headers", "half a header", "no request", "empty lines", "query", "host"])
+], ids=["path", "header", "headers", "half a header", "no request", "empty lines", "query"])
 def test_a_huge_head_is_refused_or_cut_off(shop, data):
     try:
         answers = exchange(shop, data + HIDDEN)
@@ -209,26 +221,26 @@ def test_pipelined_requests_are_answered_in_their_order(shop):
     before = order_count(shop)
     sales = [request_bytes("POST", "/orders", {"user_id": n, "product_id": 1, "quantity": 1})
              for n in range(1, 101)]
-    answers = exchange(shop, b"".join(sales))
+    answers = exchange(shop, b"".join(sales) + closing("GET", "/livez"), patience=20)[:-1]
     assert [answer.status for answer in answers] == [201] * 100
     assert [answer.json["user_id"] for answer in answers] == list(range(1, 101))
     assert [answer.json["id"] for answer in answers] == list(range(before + 1, before + 101))
-    mixed = [request_bytes("GET", f"/orders/{before + n}") for n in range(1, 51)]
-    assert [answer.json["user_id"] for answer in exchange(shop, b"".join(mixed))] \
-        == list(range(1, 51))
+    reads = [request_bytes("GET", f"/orders/{before + n}") for n in range(1, 51)]
+    answers = exchange(shop, b"".join(reads) + closing("GET", "/livez"), patience=20)[:-1]
+    assert [answer.json["user_id"] for answer in answers] == list(range(1, 51))
 
 
 def test_a_refused_request_in_a_pipeline_spoils_no_other(shop):
     bad = request_bytes("POST", "/orders", b'{"user_id":')
     nowhere = request_bytes("POST", "/nowhere", SALE)
-    answers = exchange(shop, HIDDEN + bad + HIDDEN + nowhere + HIDDEN)
+    answers = exchange(shop, HIDDEN + bad + HIDDEN + nowhere + closing("POST", "/orders", SALE),
+                       patience=20)
     assert [answer.status for answer in answers] == [201, 400, 201, 404, 201]
 
 
 def test_nothing_after_a_request_that_closes_is_executed(shop):
     before = order_count(shop)
-    last = request_bytes("POST", "/orders", SALE, [("Connection", "close")])
-    answers = exchange(shop, last + HIDDEN)
+    answers = exchange(shop, closing("POST", "/orders", SALE) + HIDDEN, patience=20)
     assert [answer.status for answer in answers] == [201]
     assert order_count(shop) == before + 1
 
@@ -249,16 +261,17 @@ def test_head_is_get_without_the_body(shop):
     assert received.endswith(b"\r\n\r\n")
 
 
-def drip(port, data, gap=0.7):
-    """Sends a byte now and then until the box has had enough of it: how many seconds that took."""
+def drip(port, data, first=b""):
+    """Sends a byte a second until the box has had enough: how many seconds that took."""
     started = time.monotonic()
-    with Wire(port, timeout=0.001) as wire:
-        for n in range(int(2 * DEADLINE_SECONDS / gap)):
+    with Wire(port) as wire:
+        wire.send(first)
+        for n in range(2 * DEADLINE_SECONDS):
             try:
                 wire.send(data[n:n + 1])
             except (BrokenPipeError, ConnectionResetError):
                 break
-            if is_closed(wire, gap):
+            if is_closed(wire, 1):
                 break
     return time.monotonic() - started
 
@@ -317,16 +330,14 @@ def stay_idle(port):
 
 def test_slow_clients_are_closed_at_the_deadline_and_hold_up_nobody(shop):
     before = order_count(shop)
-    slow_body = head(f"Content-Length: {len(SALE)}")
     attempts = {
         "drips its header": lambda: drip(shop.orders_port, HIDDEN),
-        "drips its body": lambda: max(
-            wait_for_close(shop.orders_port, slow_body + SALE[:-1]),
-            0),
-        "drips chunks": lambda: drip_after(shop.orders_port, head("Transfer-Encoding: chunked"),
-                                           b"1\r\n{\r\n" * 30),
-        "drips the body byte by byte": lambda: drip_after(
-            shop.orders_port, head("Content-Length: 1000"), b" " * 1000),
+        "drips its body": lambda: drip(shop.orders_port, b" " * 1000,
+                                       first=head("Content-Length: 1000")),
+        "drips chunks": lambda: drip(shop.orders_port, b"1\r\n{\r\n" * 30,
+                                     first=head("Transfer-Encoding: chunked")),
+        "keeps its last byte": lambda: wait_for_close(
+            shop.orders_port, head(f"Content-Length: {len(SALE)}") + SALE[:-1]),
         "says nothing": lambda: wait_for_close(shop.orders_port, b""),
         "stops in its header": lambda: wait_for_close(shop.orders_port, HIDDEN[:30]),
         "reads nothing": lambda: ask_and_read_nothing(shop.orders_port, 2000),
@@ -347,20 +358,6 @@ def test_slow_clients_are_closed_at_the_deadline_and_hold_up_nobody(shop):
                for seconds in took.values()), took
     assert order_count(shop) - before == len(sales)
     assert max(sales) < 2
-
-
-def drip_after(port, data, slow_part):
-    started = time.monotonic()
-    with Wire(port, timeout=0.001) as wire:
-        wire.send(data)
-        for n in range(len(slow_part)):
-            try:
-                wire.send(slow_part[n:n + 1])
-            except (BrokenPipeError, ConnectionResetError):
-                break
-            if is_closed(wire, 0.7):
-                break
-    return time.monotonic() - started
 
 
 def leave(port, data, how):
@@ -426,11 +423,3 @@ def test_more_connections_than_the_limit_lock_nobody_out_for_good(shop):
         for wire in wires:
             wire.close()
     assert wait_until(lambda: shop.sell(), what="a sale").status == 201
-
-
-def test_half_closed_connections_get_their_answer(shop):
-    with Wire(shop.orders_port) as wire:
-        wire.send(HIDDEN)
-        wire.socket.shutdown(1)
-        answer = wire.answer()
-        assert json.loads(answer.body)["status"] == "created"

@@ -40,7 +40,7 @@ static uint64_t below(uint64_t bound, const uint64_t *draws, size_t count)
     return value;
 }
 
-#define BELOW(bound, ...)                                                                          \
+#define BELOW(bound, ...) \
     below(bound, (const uint64_t[]){__VA_ARGS__}, ARRAY_LENGTH(((const uint64_t[]){__VA_ARGS__})))
 
 static void a_draw_is_brought_below_the_bound(UNUSED void **state)

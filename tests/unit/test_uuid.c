@@ -196,9 +196,8 @@ static void reading_takes_back_what_writing_gave(UNUSED void **state)
     static const char TEXT[] = "01234567-89ab-7def-8123-456789abcdef";
     struct uuid uuid = parse(TEXT);
     char text[UUID_TEXT_SIZE];
-    assert_memory_equal(uuid.bytes,
-                        "\x01\x23\x45\x67\x89\xab\x7d\xef\x81\x23\x45\x67\x89\xab\xcd\xef",
-                        UUID_SIZE);
+    assert_memory_equal(
+        uuid.bytes, "\x01\x23\x45\x67\x89\xab\x7d\xef\x81\x23\x45\x67\x89\xab\xcd\xef", UUID_SIZE);
     uuid_format(&uuid, text);
     assert_string_equal(text, TEXT);
 }

@@ -1,0 +1,414 @@
+#include "bridge/amqp.h"
+
+#include <amqp.h>
+#include <amqp_framing.h>
+#include <amqp_ssl_socket.h>
+#include <amqp_tcp_socket.h>
+#include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+enum {
+    CHANNEL = 1,
+    HEARTBEAT_S = 10,
+    FRAME_MAX = 131072,
+    USER_TIMEOUT_MS = 15000,
+    PERSISTENT = 2,
+    URL_MAX = 1024,
+    ACCESS_REFUSED_CODE = 403,
+};
+
+static const int64_t NO_DEADLINE_MS = INT64_MAX;
+
+struct amqp {
+    struct amqp_options options;
+    amqp_connection_state_t connection;
+    int socket; /* -1 until it is open */
+    uint64_t next_tag;
+    atomic_int_least64_t deadline_ms; /* of the call under way */
+};
+
+/* The call that follows may wait: from now on the watchdog counts. */
+static void begin_call(struct amqp *amqp)
+{
+    atomic_store(&amqp->deadline_ms,
+                 clock_monotonic_ms(amqp->options.clock) + amqp->options.deadline_ms);
+}
+
+static void end_call(struct amqp *amqp)
+{
+    atomic_store(&amqp->deadline_ms, NO_DEADLINE_MS);
+}
+
+void amqp_watch(struct amqp *amqp, int64_t now_ms)
+{
+    if (now_ms >= atomic_load(&amqp->deadline_ms))
+        shutdown(amqp->socket, SHUT_RDWR);
+}
+
+static enum delivery fail_status(const char *what, int status, struct error *error)
+{
+    error_write(error, "%s: %s", what, amqp_error_string2(status));
+    return DELIVERY_DOWN;
+}
+
+/* What the broker said when it closed the channel or the connection. */
+static int close_code(const amqp_rpc_reply_t *reply, char *ret_text, size_t size)
+{
+    if (reply->reply.id == AMQP_CHANNEL_CLOSE_METHOD) {
+        const amqp_channel_close_t *closed = reply->reply.decoded;
+        snprintf(ret_text, size, "%.*s", (int)closed->reply_text.len,
+                 (const char *)closed->reply_text.bytes);
+        return closed->reply_code;
+    }
+    if (reply->reply.id == AMQP_CONNECTION_CLOSE_METHOD) {
+        const amqp_connection_close_t *closed = reply->reply.decoded;
+        snprintf(ret_text, size, "%.*s", (int)closed->reply_text.len,
+                 (const char *)closed->reply_text.bytes);
+        return closed->reply_code;
+    }
+    snprintf(ret_text, size, "an unexpected answer");
+    return 0;
+}
+
+static enum delivery check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
+                                 struct error *error)
+{
+    char text[256];
+    if (reply.reply_type == AMQP_RESPONSE_NORMAL)
+        return DELIVERY_DONE;
+    if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
+        return fail_status(what, reply.library_error, error);
+    int code = close_code(&reply, text, sizeof text);
+    if (denied)
+        *denied = code == ACCESS_REFUSED_CODE;
+    error_write(error, "%s: %s", what, text);
+    return DELIVERY_DOWN;
+}
+
+static struct timeval timeval_of(int64_t duration_ms)
+{
+    return (struct timeval){.tv_sec = duration_ms / 1000, .tv_usec = duration_ms % 1000 * 1000};
+}
+
+static amqp_socket_t *new_socket(struct amqp *amqp, bool tls)
+{
+    if (!tls)
+        return amqp_tcp_socket_new(amqp->connection);
+    amqp_socket_t *socket = amqp_ssl_socket_new(amqp->connection);
+    if (!socket)
+        return NULL;
+    amqp_ssl_socket_set_verify_peer(socket, 1);
+    amqp_ssl_socket_set_verify_hostname(socket, 1);
+    if (amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) !=
+            AMQP_STATUS_OK ||
+        (amqp->options.ca_file &&
+         amqp_ssl_socket_set_cacert(socket, amqp->options.ca_file) != AMQP_STATUS_OK))
+        return NULL;
+    return socket;
+}
+
+/* The kernel gives up on a peer that acknowledges nothing. */
+static void set_socket_options(int socket)
+{
+    int yes = 1, user_timeout_ms = USER_TIMEOUT_MS;
+    setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
+static amqp_table_entry_t capability(const char *name)
+{
+    return (amqp_table_entry_t){.key = amqp_cstring_bytes(name),
+                                .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
+}
+
+static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_info *peer)
+{
+    amqp_table_entry_t capabilities[] = {
+        capability("publisher_confirms"),
+        capability("basic.nack"),
+        capability("connection.blocked"),
+        capability("consumer_cancel_notify"),
+        capability("authentication_failure_close"),
+    };
+    amqp_table_entry_t properties[] = {
+        {.key = amqp_cstring_bytes("capabilities"),
+         .value = {.kind = AMQP_FIELD_KIND_TABLE,
+                   .value.table = {ARRAY_LENGTH(capabilities), capabilities}}},
+        {.key = amqp_cstring_bytes("product"),
+         .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes("tillbox")}},
+    };
+    const amqp_table_t table = {ARRAY_LENGTH(properties), properties};
+    const char *password = amqp->options.password ? amqp->options.password : peer->password;
+    return amqp_login_with_properties(amqp->connection, peer->vhost, 0, FRAME_MAX, HEARTBEAT_S,
+                                      &table, AMQP_SASL_METHOD_PLAIN, peer->user, password);
+}
+
+static enum delivery open_channel(struct amqp *amqp, const struct amqp_connection_info *peer,
+                                  struct error *error)
+{
+    enum delivery done = check_reply("logging in", log_in(amqp, peer), NULL, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    amqp_channel_open(amqp->connection, CHANNEL);
+    done = check_reply("opening a channel", amqp_get_rpc_reply(amqp->connection), NULL, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    amqp_confirm_select(amqp->connection, CHANNEL);
+    return check_reply("asking for confirms", amqp_get_rpc_reply(amqp->connection), NULL, error);
+}
+
+static enum delivery open_connection(struct amqp *amqp, const struct amqp_connection_info *peer,
+                                     struct error *error)
+{
+    struct timeval timeout = timeval_of(amqp->options.deadline_ms);
+    amqp_socket_t *socket = new_socket(amqp, peer->ssl != 0);
+    if (!socket) {
+        error_write(error, "the TLS settings can't be used");
+        return DELIVERY_DOWN;
+    }
+    amqp_set_handshake_timeout(amqp->connection, &timeout);
+    amqp_set_rpc_timeout(amqp->connection, &timeout);
+    int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
+    if (status != AMQP_STATUS_OK)
+        return fail_status("connecting", status, error);
+    amqp->socket = amqp_get_sockfd(amqp->connection);
+    set_socket_options(amqp->socket);
+    begin_call(amqp);
+    enum delivery done = open_channel(amqp, peer, error);
+    end_call(amqp);
+    return done;
+}
+
+enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
+                           struct error *error)
+{
+    char url[URL_MAX];
+    struct amqp_connection_info peer;
+    struct amqp *amqp = calloc(1, sizeof *amqp);
+    if (!amqp) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
+    amqp->options = *options;
+    amqp->socket = -1;
+    amqp->next_tag = 1;
+    end_call(amqp);
+    snprintf(url, sizeof url, "%s", options->url); /* parsing writes into it */
+    enum delivery done = DELIVERY_DOWN;
+    amqp->connection = amqp_new_connection();
+    if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
+        error_write(error, "amqp_url can't be read");
+    else
+        done = open_connection(amqp, &peer, error);
+    explicit_bzero(url, sizeof url);
+    if (done != DELIVERY_DONE) {
+        amqp_close(amqp);
+        return done;
+    }
+    *ret_amqp = amqp;
+    return DELIVERY_DONE;
+}
+
+void amqp_close(struct amqp *amqp)
+{
+    if (!amqp)
+        return;
+    if (amqp->socket >= 0)
+        shutdown(amqp->socket, SHUT_RDWR);
+    if (amqp->connection)
+        amqp_destroy_connection(amqp->connection);
+    free(amqp);
+}
+
+enum delivery amqp_declare_exchange(struct amqp *amqp, const char *name, const char *type,
+                                    bool *denied, struct error *error)
+{
+    begin_call(amqp);
+    amqp_exchange_declare(amqp->connection, CHANNEL, amqp_cstring_bytes(name),
+                          amqp_cstring_bytes(type), 0, 1, 0, 0, amqp_empty_table);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    end_call(amqp);
+    return check_reply(name, reply, denied, error);
+}
+
+static amqp_table_entry_t argument(const char *name, const char *text)
+{
+    return (amqp_table_entry_t){
+        .key = amqp_cstring_bytes(name),
+        .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(text)}};
+}
+
+static amqp_table_entry_t number_argument(const char *name, int64_t number)
+{
+    return (amqp_table_entry_t){.key = amqp_cstring_bytes(name),
+                                .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = number}};
+}
+
+enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
+                                        const char *dead_letter_exchange,
+                                        const char *dead_letter_key, int delivery_limit,
+                                        bool *denied, struct error *error)
+{
+    amqp_table_entry_t arguments[6] = {argument("x-queue-type", "quorum")};
+    int count = 1;
+    if (dead_letter_exchange) {
+        arguments[count++] = number_argument("x-delivery-limit", delivery_limit);
+        arguments[count++] = argument("x-dead-letter-exchange", dead_letter_exchange);
+        arguments[count++] = argument("x-dead-letter-routing-key", dead_letter_key);
+        arguments[count++] = argument("x-dead-letter-strategy", "at-least-once");
+        arguments[count++] = argument("x-overflow", "reject-publish");
+    }
+    const amqp_table_t table = {count, arguments};
+    begin_call(amqp);
+    amqp_queue_declare(amqp->connection, CHANNEL, amqp_cstring_bytes(name), 0, 1, 0, 0, table);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    end_call(amqp);
+    return check_reply(name, reply, denied, error);
+}
+
+enum delivery amqp_bind(struct amqp *amqp, const char *queue, const char *exchange, const char *key,
+                        bool *denied, struct error *error)
+{
+    begin_call(amqp);
+    amqp_queue_bind(amqp->connection, CHANNEL, amqp_cstring_bytes(queue),
+                    amqp_cstring_bytes(exchange), amqp_cstring_bytes(key), amqp_empty_table);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    end_call(amqp);
+    return check_reply(queue, reply, denied, error);
+}
+
+static void fill_properties(const struct amqp_message *message, amqp_table_entry_t *headers,
+                            amqp_basic_properties_t *ret_properties)
+{
+    for (size_t i = 0; i < message->header_count; i++)
+        headers[i] = message->headers[i].text
+                         ? argument(message->headers[i].name, message->headers[i].text)
+                         : number_argument(message->headers[i].name, message->headers[i].number);
+    *ret_properties = (amqp_basic_properties_t){
+        ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
+                  AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG | AMQP_BASIC_APP_ID_FLAG |
+                  AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_HEADERS_FLAG,
+        .content_type = amqp_cstring_bytes("application/json"),
+        .delivery_mode = PERSISTENT,
+        .message_id = amqp_cstring_bytes(message->message_id),
+        .type = amqp_cstring_bytes(message->type),
+        .app_id = amqp_cstring_bytes(message->app_id),
+        .timestamp = (uint64_t)message->timestamp_s,
+        .headers = {(int)message->header_count, headers},
+    };
+}
+
+enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message, uint64_t *ret_tag,
+                           struct error *error)
+{
+    amqp_table_entry_t headers[AMQP_HEADERS_MAX];
+    amqp_basic_properties_t properties;
+    assert(message->header_count <= AMQP_HEADERS_MAX);
+    fill_properties(message, headers, &properties);
+    const amqp_bytes_t body = {message->body_size, (void *)(uintptr_t)message->body};
+    begin_call(amqp);
+    int status = amqp_basic_publish(amqp->connection, CHANNEL,
+                                    amqp_cstring_bytes(message->exchange),
+                                    amqp_cstring_bytes(message->routing_key), 1, 0, &properties,
+                                    body);
+    end_call(amqp);
+    if (status != AMQP_STATUS_OK)
+        return fail_status("publishing", status, error);
+    *ret_tag = amqp->next_tag++;
+    return DELIVERY_DONE;
+}
+
+static void copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes)
+{
+    snprintf(ret_text, size, "%.*s", (int)bytes.len, bytes.len ? (const char *)bytes.bytes : "");
+}
+
+/* A returned message comes whole; all we need is whose it is. */
+static enum delivery read_returned(struct amqp *amqp, const amqp_basic_return_t *returned,
+                                   struct amqp_event *ret_event, struct error *error)
+{
+    amqp_message_t message;
+    ret_event->kind = AMQP_RETURN;
+    copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
+    begin_call(amqp);
+    amqp_rpc_reply_t reply = amqp_read_message(amqp->connection, CHANNEL, &message, 0);
+    end_call(amqp);
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL)
+        return check_reply("a returned message", reply, NULL, error);
+    copy_bytes(ret_event->message_id, sizeof ret_event->message_id, message.properties.message_id);
+    amqp_destroy_message(&message);
+    return DELIVERY_DONE;
+}
+
+static enum delivery read_closed(const amqp_frame_t *frame, struct error *error)
+{
+    char text[256];
+    const amqp_rpc_reply_t reply = {.reply_type = AMQP_RESPONSE_SERVER_EXCEPTION,
+                                    .reply = frame->payload.method};
+    close_code(&reply, text, sizeof text);
+    error_write(error, "the broker closed the channel: %s", text);
+    return DELIVERY_DOWN;
+}
+
+static enum delivery read_method(struct amqp *amqp, const amqp_frame_t *frame,
+                                 struct amqp_event *ret_event, struct error *error)
+{
+    const void *decoded = frame->payload.method.decoded;
+    switch (frame->payload.method.id) {
+    case AMQP_BASIC_ACK_METHOD: {
+        const amqp_basic_ack_t *ack = decoded;
+        *ret_event = (struct amqp_event){
+            .kind = AMQP_ACK, .tag = ack->delivery_tag, .multiple = ack->multiple != 0};
+        return DELIVERY_DONE;
+    }
+    case AMQP_BASIC_NACK_METHOD: {
+        const amqp_basic_nack_t *nack = decoded;
+        *ret_event = (struct amqp_event){
+            .kind = AMQP_NACK, .tag = nack->delivery_tag, .multiple = nack->multiple != 0};
+        return DELIVERY_DONE;
+    }
+    case AMQP_BASIC_RETURN_METHOD:
+        return read_returned(amqp, decoded, ret_event, error);
+    case AMQP_CONNECTION_BLOCKED_METHOD: {
+        const amqp_connection_blocked_t *blocked = decoded;
+        ret_event->kind = AMQP_BLOCKED;
+        copy_bytes(ret_event->reason, sizeof ret_event->reason, blocked->reason);
+        return DELIVERY_DONE;
+    }
+    case AMQP_CONNECTION_UNBLOCKED_METHOD:
+        ret_event->kind = AMQP_UNBLOCKED;
+        return DELIVERY_DONE;
+    case AMQP_CHANNEL_CLOSE_METHOD:
+    case AMQP_CONNECTION_CLOSE_METHOD:
+        return read_closed(frame, error);
+    default:
+        return DELIVERY_DONE;
+    }
+}
+
+enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
+                        struct error *error)
+{
+    amqp_frame_t frame;
+    struct timeval timeout = timeval_of(timeout_ms);
+    *ret_event = (struct amqp_event){.kind = AMQP_NOTHING};
+    amqp_maybe_release_buffers(amqp->connection);
+    begin_call(amqp); /* sending a heartbeat can hang too */
+    int status = amqp_simple_wait_frame_noblock(amqp->connection, &frame, &timeout);
+    end_call(amqp);
+    if (status == AMQP_STATUS_TIMEOUT)
+        return DELIVERY_DONE;
+    if (status != AMQP_STATUS_OK)
+        return fail_status("waiting", status, error);
+    if (frame.frame_type != AMQP_FRAME_METHOD)
+        return DELIVERY_DONE;
+    return read_method(amqp, &frame, ret_event, error);
+}

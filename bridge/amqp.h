@@ -1,0 +1,96 @@
+/* RabbitMQ, by rabbitmq-c: the only place that knows it. A connection with one channel in confirm
+ * mode, for one thread.
+ *
+ * rabbitmq-c can wait for ever in a publish, when the broker stops reading. So every call that may
+ * wait sets a deadline, and amqp_watch(), from another thread, shuts the socket down when one has
+ * passed: the call then fails, and the caller connects anew. */
+#ifndef TILLBOX_BRIDGE_AMQP_H
+#define TILLBOX_BRIDGE_AMQP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bridge/delivery.h"
+#include "core/clock.h"
+#include "core/result.h"
+
+struct amqp;
+
+enum { AMQP_ID_SIZE = 37, AMQP_HEADERS_MAX = 6 };
+
+struct amqp_options {
+    const char *url;      /* amqp:// or amqps://, with user, password and virtual host */
+    const char *password; /* in place of the URL's; NULL: the URL's */
+    const char *ca_file;  /* for amqps; NULL: the system's */
+    int64_t deadline_ms;  /* for connecting and for each call */
+    const struct clock *clock;
+};
+
+/* DELIVERY_DOWN if it can't be had now. */
+enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
+                           struct error *error) MUST_CHECK;
+
+/* Closes without a farewell, which might hang. */
+void amqp_close(struct amqp *amqp);
+
+/* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
+void amqp_watch(struct amqp *amqp, int64_t now_ms);
+
+/* Declarations. `denied` is set when the broker forbids them to this user: then the channel is gone
+ * and the connection must be made anew. */
+enum delivery amqp_declare_exchange(struct amqp *amqp, const char *name, const char *type,
+                                    bool *denied, struct error *error) MUST_CHECK;
+enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
+                                        const char *dead_letter_exchange,
+                                        const char *dead_letter_key, int delivery_limit,
+                                        bool *denied, struct error *error) MUST_CHECK;
+enum delivery amqp_bind(struct amqp *amqp, const char *queue, const char *exchange, const char *key,
+                        bool *denied, struct error *error) MUST_CHECK;
+
+struct amqp_header {
+    const char *name;
+    const char *text; /* NULL: a number */
+    int64_t number;
+};
+
+struct amqp_message {
+    const char *exchange;
+    const char *routing_key;
+    const char *body;
+    size_t body_size;
+    const char *message_id;
+    const char *type;
+    const char *app_id;
+    int64_t timestamp_s;
+    struct amqp_header headers[AMQP_HEADERS_MAX];
+    size_t header_count;
+};
+
+/* Hands a persistent, mandatory message over. `*ret_tag` is the number under which the broker will
+ * confirm it: 1, 2, 3 … of the connection. */
+enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message, uint64_t *ret_tag,
+                           struct error *error) MUST_CHECK;
+
+enum amqp_event_kind {
+    AMQP_NOTHING,  /* nothing came in time */
+    AMQP_ACK,      /* taken, durably */
+    AMQP_NACK,     /* not taken */
+    AMQP_RETURN,   /* no queue takes it; its ack follows all the same */
+    AMQP_BLOCKED,  /* the broker takes nothing for now */
+    AMQP_UNBLOCKED,
+};
+
+struct amqp_event {
+    enum amqp_event_kind kind;
+    uint64_t tag;                  /* AMQP_ACK, AMQP_NACK */
+    bool multiple;                 /* … and all before it */
+    char message_id[AMQP_ID_SIZE]; /* AMQP_RETURN */
+    char reason[64];               /* AMQP_RETURN, AMQP_BLOCKED */
+};
+
+/* Waits up to `timeout_ms` for the broker's next word; also sends and checks heartbeats.
+ * DELIVERY_DOWN if the connection or the channel is gone. */
+enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
+                        struct error *error) MUST_CHECK;
+
+#endif

@@ -1,0 +1,469 @@
+#include "bridge/pump.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/breaker.h"
+#include "core/log.h"
+#include "core/retry.h"
+
+enum { PAGE_BYTES = 4 << 20 };
+
+struct pump {
+    struct pump_options options;
+    pthread_t thread;
+    pthread_mutex_t lock; /* what follows */
+    pthread_cond_t wake;
+    bool nudged;
+    bool stopping;
+
+    /* The thread's own: */
+    struct journal_reader *journal;
+    struct journal_info info;
+    bool attached;
+    int64_t cursor;
+    struct breaker breaker;
+    struct retry retry;
+    int attempts; /* of the event after the cursor */
+    enum sink_state noted_state;
+    enum breaker_state noted_breaker;
+    struct journal_page page;
+    size_t *indexes;       /* of the events to deliver */
+    struct parked *parked; /* of the events held behind a parked one */
+    size_t parked_count;
+};
+
+/* What a step of the pump ends with. */
+enum step {
+    STEP_ON,   /* there may be more to do at once */
+    STEP_IDLE, /* nothing to do until a nudge */
+    STEP_WAIT, /* the peer is down or said no: wait before the next try */
+    STEP_STOP, /* a person is needed */
+};
+
+static const char *name_of(const struct pump *pump)
+{
+    return pump->options.sink.ops->name;
+}
+
+static int64_t now_ms(const struct pump *pump)
+{
+    return clock_monotonic_ms(pump->options.clock);
+}
+
+/* Writes the state down when it changes, and every error. */
+static void note(struct pump *pump, enum sink_state state, const char *reason)
+{
+    struct error error = {0};
+    enum breaker_state breaker = breaker_state(&pump->breaker, now_ms(pump));
+    if (state == pump->noted_state && breaker == pump->noted_breaker && !reason)
+        return;
+    if (state != pump->noted_state || breaker != pump->noted_breaker)
+        LOG(state == SINK_RUNNING ? LOG_INFO : LOG_WARN, "sink.state",
+            LOG_TEXT("sink", name_of(pump)), LOG_TEXT("state", sink_state_text(state)),
+            LOG_TEXT("breaker", breaker_state_text(breaker)),
+            LOG_TEXT("reason", reason ? reason : ""));
+    pump->noted_state = state;
+    pump->noted_breaker = breaker;
+    if (pump->journal && ledger_note_state(pump->options.ledger, name_of(pump), state, breaker,
+                                           reason, &error) != RESULT_OK)
+        LOG(LOG_WARN, "ledger.failed", LOG_TEXT("error", error.text));
+}
+
+static enum step stop_sink(struct pump *pump, const struct error *error)
+{
+    note(pump, SINK_STOPPED, error->text);
+    LOG(LOG_ERROR, "sink.stopped", LOG_TEXT("sink", name_of(pump)),
+        LOG_TEXT("reason", error->text));
+    return STEP_STOP;
+}
+
+/* Our own files can't be read or written: that is no outage of the peer, and may pass. */
+static enum step wait_for_files(struct pump *pump, const struct error *error)
+{
+    LOG(LOG_WARN, "pump.files", LOG_TEXT("sink", name_of(pump)), LOG_TEXT("error", error->text));
+    return STEP_WAIT;
+}
+
+static enum step go_down(struct pump *pump, uint64_t generation, const struct error *error)
+{
+    breaker_report(&pump->breaker, generation, false, now_ms(pump));
+    pump->options.sink.ops->detach(pump->options.sink.self);
+    pump->attached = false;
+    note(pump, SINK_DOWN, error->text);
+    return STEP_WAIT;
+}
+
+static enum result read_cursor(struct pump *pump, struct error *error)
+{
+    struct ledger_sink row;
+    enum result result = ledger_attach(pump->options.ledger, name_of(pump), pump->info.journal_id,
+                                       pump->info.anchor_sequence, error);
+    if (result == RESULT_OK)
+        result = ledger_find_sink(pump->options.ledger, name_of(pump), &row, error);
+    if (result == RESULT_OK)
+        pump->cursor = row.cursor;
+    return result;
+}
+
+/* The journal may not be there yet: the appliance makes it. */
+static enum step open_journal(struct pump *pump)
+{
+    struct error error = {0};
+    enum result result = journal_reader_open(pump->options.data_dir, &pump->journal, &error);
+    if (result == RESULT_OK)
+        result = journal_reader_info(pump->journal, &pump->info, &error);
+    if (result == RESULT_OK)
+        result = read_cursor(pump, &error);
+    if (result == RESULT_OK)
+        return STEP_ON;
+    if (result == RESULT_CONFLICT || result == RESULT_UNSUPPORTED)
+        return stop_sink(pump, &error);
+    journal_reader_close(pump->journal);
+    pump->journal = NULL;
+    return result == RESULT_NOT_FOUND ? STEP_IDLE : wait_for_files(pump, &error);
+}
+
+static enum step attach(struct pump *pump, uint64_t generation)
+{
+    struct error error = {0};
+    int64_t cursor = pump->cursor;
+    enum delivery done = pump->options.sink.ops->attach(pump->options.sink.self, pump->journal,
+                                                        &pump->info, &cursor, &error);
+    if (done == DELIVERY_STOP)
+        return stop_sink(pump, &error);
+    if (done != DELIVERY_DONE)
+        return go_down(pump, generation, &error);
+    if (cursor != pump->cursor) {
+        LOG(LOG_WARN, "sink.cursor_moved", LOG_TEXT("sink", name_of(pump)),
+            LOG_INT("from", pump->cursor), LOG_INT("to", cursor));
+        if (ledger_rewind(pump->options.ledger, name_of(pump), cursor, &error) != RESULT_OK)
+            return wait_for_files(pump, &error);
+        pump->cursor = cursor;
+    }
+    pump->attached = true;
+    return STEP_ON;
+}
+
+static void fill_parked(const struct pump *pump, size_t index, enum parked_state state,
+                        const char *reason, struct parked *ret_parked)
+{
+    const struct journal_event *event = &pump->page.events[index];
+    *ret_parked = (struct parked){.sequence = event->sequence,
+                                  .order_id = event->order_id,
+                                  .state = state,
+                                  .attempts = pump->attempts};
+    snprintf(ret_parked->event_id, sizeof ret_parked->event_id, "%s", event->event_id);
+    snprintf(ret_parked->event_type, sizeof ret_parked->event_type, "%s", event->event_type);
+    snprintf(ret_parked->reason, sizeof ret_parked->reason, "%s", reason);
+}
+
+/* Sorts the page into what to deliver, and what is parked or held behind a parked event of the same
+ * order. Most of the time nothing is. */
+static enum result sort_page(struct pump *pump, size_t *ret_count, struct error *error)
+{
+    struct ledger_sink row;
+    size_t count = 0;
+    enum result result = ledger_find_sink(pump->options.ledger, name_of(pump), &row, error);
+    pump->parked_count = 0;
+    for (size_t i = 0; i < pump->page.count && result == RESULT_OK; i++) {
+        const struct journal_event *event = &pump->page.events[i];
+        bool blocked = false;
+        if (row.parked_rows > 0)
+            result = ledger_is_blocked(pump->options.ledger, name_of(pump), event->sequence,
+                                       event->order_id, &blocked, error);
+        if (blocked)
+            fill_parked(pump, i, PARKED_HELD, "held behind a parked event of the same order",
+                        &pump->parked[pump->parked_count++]);
+        else
+            pump->indexes[count++] = i;
+    }
+    *ret_count = count;
+    return result;
+}
+
+/* How many events of the page are done with when `delivered` of the batch are: those, and what is
+ * held between them. */
+static size_t pages_done(const struct pump *pump, size_t count, size_t delivered)
+{
+    return delivered == count ? pump->page.count : pump->indexes[delivered];
+}
+
+static enum result settle(struct pump *pump, size_t count, size_t delivered, struct error *error)
+{
+    size_t done = pages_done(pump, count, delivered);
+    if (done == 0)
+        return RESULT_OK;
+    int64_t cursor = pump->page.events[done - 1].sequence;
+    size_t held = 0;
+    while (held < pump->parked_count && pump->parked[held].sequence <= cursor)
+        held++;
+    enum result result = ledger_settle(pump->options.ledger, name_of(pump), cursor,
+                                       (int64_t)delivered, pump->parked, held, error);
+    if (result == RESULT_OK) {
+        pump->cursor = cursor;
+        pump->attempts = 0;
+    }
+    return result;
+}
+
+/* The peer will not take the event at the front: it steps aside, and the rest goes on. */
+static enum step park(struct pump *pump, size_t index, const struct error *reason)
+{
+    struct error error = {0};
+    struct parked parked;
+    fill_parked(pump, index, PARKED_REFUSED, reason->text, &parked);
+    LOG(LOG_ERROR, "event.parked", LOG_TEXT("sink", name_of(pump)),
+        LOG_INT("sequence", parked.sequence), LOG_TEXT("event_id", parked.event_id),
+        LOG_TEXT("event_type", parked.event_type), LOG_TEXT("reason", parked.reason));
+    if (ledger_settle(pump->options.ledger, name_of(pump), parked.sequence, 0, &parked, 1,
+                      &error) != RESULT_OK)
+        return wait_for_files(pump, &error);
+    pump->cursor = parked.sequence;
+    pump->attempts = 0;
+    return STEP_ON;
+}
+
+static enum step conclude(struct pump *pump, uint64_t generation, size_t index,
+                          const struct delivery_report *report)
+{
+    switch (report->verdict) {
+    case DELIVERY_DONE:
+        breaker_report(&pump->breaker, generation, true, now_ms(pump));
+        retry_reset(&pump->retry);
+        note(pump, SINK_RUNNING, NULL);
+        return STEP_ON;
+    case DELIVERY_DOWN:
+        return go_down(pump, generation, &report->reason);
+    case DELIVERY_STOP:
+        return stop_sink(pump, &report->reason);
+    case DELIVERY_TRANSIENT:
+        breaker_report(&pump->breaker, generation, true, now_ms(pump));
+        if (++pump->attempts < PUMP_ATTEMPTS)
+            return STEP_WAIT;
+        break;
+    case DELIVERY_REFUSED:
+        breaker_report(&pump->breaker, generation, true, now_ms(pump));
+        pump->attempts++;
+        break;
+    }
+    return park(pump, index, &report->reason);
+}
+
+static enum step deliver_page(struct pump *pump, uint64_t generation)
+{
+    struct error error = {0};
+    struct delivery_report report = {.verdict = DELIVERY_DONE};
+    size_t count = 0;
+    if (sort_page(pump, &count, &error) != RESULT_OK)
+        return wait_for_files(pump, &error);
+    const struct journal_event *last = &pump->page.events[pump->page.count - 1];
+    const struct batch batch = {
+        .page = &pump->page,
+        .indexes = pump->indexes,
+        .count = count,
+        .through = last->sequence,
+        .through_hash = last->hash,
+    };
+    pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &report);
+    if (settle(pump, count, report.delivered, &error) != RESULT_OK)
+        return wait_for_files(pump, &error);
+    size_t next = report.delivered < count ? pump->indexes[report.delivered] : 0;
+    return conclude(pump, generation, next, &report);
+}
+
+/* Collects one parked event that isn't in the dead letters yet. */
+static void keep_first(void *context, const struct parked *parked)
+{
+    struct parked *first = context;
+    if (first->sequence == 0)
+        *first = *parked;
+}
+
+/* Sends one parked event, of any sink, to the dead letters. STEP_IDLE if there is none. */
+static enum step send_dead_letter(struct pump *pump, uint64_t generation)
+{
+    const struct sink_ops *ops = pump->options.sink.ops;
+    const struct parked_filter filter = {.only_not_dead_lettered = true};
+    struct parked parked = {0};
+    struct error error = {0};
+    if (!ops->dead_letter)
+        return STEP_IDLE;
+    enum result result =
+        ledger_each_parked(pump->options.ledger, &filter, keep_first, &parked, &error);
+    if (result == RESULT_OK && parked.sequence == 0)
+        return STEP_IDLE;
+    if (result == RESULT_OK)
+        result = journal_reader_page(pump->journal, parked.sequence - 1, parked.sequence,
+                                     &pump->page, &error);
+    if (result == RESULT_OK && pump->page.count == 1) {
+        enum delivery done = ops->dead_letter(
+            pump->options.sink.self, journal_page_payload(&pump->page, 0),
+            pump->page.events[0].payload_size, &pump->page.events[0], parked.reason,
+            parked.attempts, &error);
+        if (done == DELIVERY_DOWN)
+            return go_down(pump, generation, &error);
+        if (done != DELIVERY_DONE)
+            LOG(LOG_ERROR, "dead_letter.refused", LOG_TEXT("error", error.text));
+    }
+    if (result == RESULT_OK)
+        result = ledger_note_dead_lettered(pump->options.ledger, parked.sink, parked.sequence,
+                                           &error);
+    return result == RESULT_OK ? STEP_ON : wait_for_files(pump, &error);
+}
+
+static enum step rest(struct pump *pump, uint64_t generation)
+{
+    struct error error = {0};
+    enum step step = send_dead_letter(pump, generation);
+    if (step != STEP_IDLE)
+        return step;
+    if (pump->options.sink.ops->idle(pump->options.sink.self, &error) != DELIVERY_DONE)
+        return go_down(pump, generation, &error);
+    breaker_report(&pump->breaker, generation, true, now_ms(pump));
+    retry_reset(&pump->retry);
+    note(pump, SINK_RUNNING, NULL);
+    return STEP_IDLE;
+}
+
+static enum step take_step(struct pump *pump)
+{
+    struct error error = {0};
+    uint64_t generation = 0;
+    if (!pump->journal) {
+        enum step step = open_journal(pump);
+        if (step != STEP_ON)
+            return step;
+    }
+    if (breaker_admit(&pump->breaker, now_ms(pump), &generation) != RESULT_OK)
+        return STEP_WAIT;
+    if (!pump->attached) {
+        enum step step = attach(pump, generation);
+        if (step != STEP_ON)
+            return step;
+    }
+    if (journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &pump->page, &error) !=
+        RESULT_OK)
+        return wait_for_files(pump, &error);
+    return pump->page.count > 0 ? deliver_page(pump, generation) : rest(pump, generation);
+}
+
+/* True if it is time to stop. */
+static bool wait_for(struct pump *pump, int64_t duration_ms, bool nudge_wakes)
+{
+    int64_t until_ns = clock_monotonic_ns(pump->options.clock) + duration_ms * 1000000;
+    const struct timespec until = {.tv_sec = until_ns / 1000000000,
+                                   .tv_nsec = until_ns % 1000000000};
+    int timed_out = 0;
+    pthread_mutex_lock(&pump->lock);
+    while (!pump->stopping && !(nudge_wakes && pump->nudged) && timed_out == 0)
+        timed_out = pthread_cond_clockwait(&pump->wake, &pump->lock, CLOCK_MONOTONIC, &until);
+    pump->nudged = false;
+    bool stopping = pump->stopping;
+    pthread_mutex_unlock(&pump->lock);
+    return stopping;
+}
+
+static int64_t wait_after(struct pump *pump, enum step step)
+{
+    if (step == STEP_ON)
+        return 0;
+    if (step == STEP_IDLE)
+        return PUMP_POLL_MS;
+    int64_t backoff_ms = retry_next_ms(&pump->retry, pump->options.random);
+    int64_t closed_ms = breaker_wait_ms(&pump->breaker, now_ms(pump));
+    return backoff_ms > closed_ms ? backoff_ms : closed_ms;
+}
+
+static void *run(void *context)
+{
+    struct pump *pump = context;
+    enum step step;
+    do
+        step = take_step(pump);
+    while (step != STEP_STOP && !wait_for(pump, wait_after(pump, step), step == STEP_IDLE));
+    return NULL;
+}
+
+static void pump_free(struct pump *pump)
+{
+    pump->options.sink.ops->free(pump->options.sink.self);
+    journal_reader_close(pump->journal);
+    journal_page_done(&pump->page);
+    free(pump->indexes);
+    free(pump->parked);
+    pthread_cond_destroy(&pump->wake);
+    pthread_mutex_destroy(&pump->lock);
+    free(pump);
+}
+
+static struct pump *pump_new(const struct pump_options *options)
+{
+    static const struct breaker_options BREAKER = {
+        .trip_after = PUMP_TRIP_AFTER, .close_after = 1, .cool_down_ms = PUMP_COOL_DOWN_MS};
+    static const struct retry_options RETRY = {.base_ms = PUMP_RETRY_BASE_MS,
+                                               .cap_ms = PUMP_RETRY_CAP_MS};
+    struct pump *pump = calloc(1, sizeof *pump);
+    if (!pump)
+        return NULL;
+    pump->options = *options;
+    pthread_mutex_init(&pump->lock, NULL);
+    pthread_cond_init(&pump->wake, NULL);
+    breaker_init(&pump->breaker, &BREAKER);
+    retry_init(&pump->retry, &RETRY);
+    pump->indexes = calloc(options->sink.page_events, sizeof *pump->indexes);
+    pump->parked = calloc(options->sink.page_events, sizeof *pump->parked);
+    return pump;
+}
+
+enum result pump_start(const struct pump_options *options, struct pump **ret_pump,
+                       struct error *error)
+{
+    struct pump *pump = pump_new(options);
+    if (!pump) {
+        options->sink.ops->free(options->sink.self);
+        return RESULT_NO_MEMORY;
+    }
+    enum result result =
+        journal_page_init(&pump->page, options->sink.page_events, PAGE_BYTES);
+    if (result == RESULT_OK && (!pump->indexes || !pump->parked))
+        result = RESULT_NO_MEMORY;
+    if (result == RESULT_OK && pthread_create(&pump->thread, NULL, run, pump) != 0)
+        result = error_set(error, RESULT_NO_MEMORY, "the pump's thread doesn't start");
+    if (result != RESULT_OK) {
+        pump_free(pump);
+        return result;
+    }
+    *ret_pump = pump;
+    return RESULT_OK;
+}
+
+void pump_nudge(struct pump *pump)
+{
+    pthread_mutex_lock(&pump->lock);
+    pump->nudged = true;
+    pthread_mutex_unlock(&pump->lock);
+    pthread_cond_signal(&pump->wake);
+}
+
+void pump_watch(struct pump *pump)
+{
+    const struct sink *sink = &pump->options.sink;
+    if (sink->ops->watch)
+        sink->ops->watch(sink->self, now_ms(pump));
+}
+
+void pump_stop(struct pump *pump)
+{
+    if (!pump)
+        return;
+    pthread_mutex_lock(&pump->lock);
+    pump->stopping = true;
+    pthread_mutex_unlock(&pump->lock);
+    pthread_cond_signal(&pump->wake);
+    pthread_join(pump->thread, NULL);
+    pump_free(pump);
+}

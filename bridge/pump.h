@@ -1,0 +1,43 @@
+/* Moves events from the journal to one sink: read a page, deliver it, settle the cursor.
+ *
+ * An outage spends no attempt of an event: it waits in the journal. What the peer refuses is parked,
+ * with the later events of the same order behind it, and the rest flows on. */
+#ifndef TILLBOX_BRIDGE_PUMP_H
+#define TILLBOX_BRIDGE_PUMP_H
+
+#include "bridge/ledger.h"
+#include "bridge/sink.h"
+#include "core/random.h"
+
+enum {
+    PUMP_ATTEMPTS = 3,          /* of an event that the peer says no to */
+    PUMP_POLL_MS = 200,         /* how often the journal is looked at without a nudge */
+    PUMP_RETRY_BASE_MS = 100,
+    PUMP_RETRY_CAP_MS = 3000,   /* after an outage of any length the next try is at most this far */
+    PUMP_TRIP_AFTER = 5,
+    PUMP_COOL_DOWN_MS = 2000,
+};
+
+struct pump;
+
+struct pump_options {
+    const char *data_dir;
+    struct ledger *ledger;
+    struct sink sink; /* the pump owns it from here on */
+    const struct clock *clock;
+    const struct random_source *random;
+};
+
+MUST_CHECK enum result pump_start(const struct pump_options *options, struct pump **ret_pump,
+                                  struct error *error);
+
+/* There is something new in the journal. From any thread. */
+void pump_nudge(struct pump *pump);
+
+/* Breaks off what hangs; about once a second, from any thread. */
+void pump_watch(struct pump *pump);
+
+/* Ends the thread after the delivery under way, and frees the pump and its sink. */
+void pump_stop(struct pump *pump);
+
+#endif

@@ -1,0 +1,58 @@
+/* A place that every event goes to. One pump thread drives each sink; only `watch` is called from
+ * another. */
+#ifndef TILLBOX_BRIDGE_SINK_H
+#define TILLBOX_BRIDGE_SINK_H
+
+#include "bridge/delivery.h"
+#include "core/journal_reader.h"
+
+/* Events with ascending sequences. Those that are parked are left out, so there may be gaps; all
+ * events up to `through` are either here or parked. */
+struct batch {
+    const struct journal_page *page;
+    const size_t *indexes; /* into the page, of the events to deliver */
+    size_t count;
+    int64_t through; /* the last sequence that the batch speaks for */
+    const uint8_t *through_hash; /* the chain at `through`, SHA256_SIZE bytes */
+};
+
+/* How far a delivery came. */
+struct delivery_report {
+    size_t delivered;      /* so many events of the batch, from its start, are durable at the peer */
+    enum delivery verdict; /* DELIVERY_DONE if that is all, else what happened to the next one */
+    struct error reason;   /* unless DELIVERY_DONE */
+};
+
+struct sink_ops {
+    const char *name;
+
+    /* Connects, and compares what the peer has with the journal. `*cursor` is the bridge's; it is set
+     * to the peer's where the peer knows better. DELIVERY_DONE, DELIVERY_DOWN or DELIVERY_STOP. */
+    enum delivery (*attach)(void *sink, struct journal_reader *journal,
+                            const struct journal_info *info, int64_t *cursor, struct error *error);
+    void (*detach)(void *sink);
+
+    void (*deliver)(void *sink, const struct batch *batch, struct delivery_report *ret_report);
+
+    /* Sends a parked event to the dead letters; NULL if the sink has none. */
+    enum delivery (*dead_letter)(void *sink, const char *payload, size_t size,
+                                 const struct journal_event *event, const char *reason,
+                                 int attempts, struct error *error);
+
+    /* At least once a second while there is nothing to deliver: keeps the connection alive.
+     * DELIVERY_DONE or DELIVERY_DOWN. */
+    enum delivery (*idle)(void *sink, struct error *error);
+
+    /* From the watchdog's thread: breaks off a call that is past its deadline. NULL if calls can't hang. */
+    void (*watch)(void *sink, int64_t now_ms);
+
+    void (*free)(void *sink);
+};
+
+struct sink {
+    const struct sink_ops *ops;
+    void *self;
+    size_t page_events; /* how many events are read and delivered at a time */
+};
+
+#endif

@@ -1,0 +1,45 @@
+#include "bridge/topology.h"
+
+struct binding {
+    const char *queue;
+    const char *exchange;
+    const char *key;
+};
+
+static const struct {
+    const char *name, *type;
+} EXCHANGES[] = {{TOPOLOGY_EVENTS, "topic"}, {TOPOLOGY_DEAD_LETTERS, "direct"}};
+
+/* The dead letters come first: the others' arguments refer to them. */
+static const struct {
+    const char *name;
+    bool dead_letters;
+} QUEUES[] = {
+    {TOPOLOGY_FAILED, false}, {TOPOLOGY_INVENTORY, true}, {TOPOLOGY_NOTIFICATION, true}};
+
+static const struct binding BINDINGS[] = {
+    {TOPOLOGY_FAILED, TOPOLOGY_DEAD_LETTERS, TOPOLOGY_FAILED},
+    {TOPOLOGY_INVENTORY, TOPOLOGY_EVENTS, "order.created"},
+    {TOPOLOGY_INVENTORY, TOPOLOGY_EVENTS, "order.cancelled"},
+    {TOPOLOGY_INVENTORY, TOPOLOGY_EVENTS, "product.created"},
+    {TOPOLOGY_INVENTORY, TOPOLOGY_EVENTS, "product.updated"},
+    {TOPOLOGY_INVENTORY, TOPOLOGY_EVENTS, "stock.adjusted"},
+    {TOPOLOGY_NOTIFICATION, TOPOLOGY_EVENTS, "order.created"},
+    {TOPOLOGY_NOTIFICATION, TOPOLOGY_EVENTS, "order.cancelled"},
+};
+
+enum delivery topology_declare(struct amqp *amqp, bool *ret_denied, struct error *error)
+{
+    enum delivery done = DELIVERY_DONE;
+    *ret_denied = false;
+    for (size_t i = 0; i < ARRAY_LENGTH(EXCHANGES) && done == DELIVERY_DONE; i++)
+        done = amqp_declare_exchange(amqp, EXCHANGES[i].name, EXCHANGES[i].type, ret_denied, error);
+    for (size_t i = 0; i < ARRAY_LENGTH(QUEUES) && done == DELIVERY_DONE; i++)
+        done = amqp_declare_quorum_queue(
+            amqp, QUEUES[i].name, QUEUES[i].dead_letters ? TOPOLOGY_DEAD_LETTERS : NULL,
+            TOPOLOGY_FAILED, TOPOLOGY_DELIVERY_LIMIT, ret_denied, error);
+    for (size_t i = 0; i < ARRAY_LENGTH(BINDINGS) && done == DELIVERY_DONE; i++)
+        done = amqp_bind(amqp, BINDINGS[i].queue, BINDINGS[i].exchange, BINDINGS[i].key,
+                         ret_denied, error);
+    return done;
+}
