@@ -21,9 +21,11 @@ CFLAGS   += -std=c11 -g $(OPTIMIZE) $(WARNINGS) $(HARDEN) -pthread
 CPPFLAGS += -I. -D_GNU_SOURCE -DTILLBOX_VERSION='"$(VERSION)"' -MMD -MP
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
 LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lm
+CPPFLAGS += -isystem /usr/include/postgresql
 
 CORE      := $(wildcard core/*.c)
 APPLIANCE := $(wildcard appliance/*.c)
+BRIDGE    := $(wildcard bridge/*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 BENCH     := $(wildcard tests/bench/*.c)
@@ -33,19 +35,26 @@ CORE_OBJ  := $(call object,$(CORE))
 # everything of the program but its main, for tests and benchmarks to link
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
                  $(BUILD)/obj/gen/schema_journal.o
+BRIDGE_OBJ    := $(call object,$(filter-out bridge/main.c,$(BRIDGE))) \
+                 $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o
 SUPPORT_OBJ   := $(call object,$(SUPPORT))
 UNIT_BIN  := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH))
 LIBRARY   := $(APPLIANCE_OBJ) $(CORE_OBJ)
-ALL_OBJ   := $(call object,$(APPLIANCE) $(UNITS) $(BENCH)) $(SUPPORT_OBJ) $(LIBRARY)
+ALL_OBJ   := $(call object,$(APPLIANCE) $(BRIDGE) $(UNITS) $(BENCH)) $(SUPPORT_OBJ) $(LIBRARY)
 
 .PHONY: build
-build: $(BUILD)/appliance ## compile the programs into build/
+build: $(BUILD)/appliance $(BUILD)/bridge ## compile the programs into build/
 
 $(BUILD)/appliance: $(BUILD)/obj/appliance/main.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/bridge: $(BUILD)/obj/bridge/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
 	@mkdir -p $(@D)
@@ -57,9 +66,11 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/gen/schema_journal.c: tools/embed-sql.sh $(sort $(wildcard schema/journal/*.sql))
+schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
+.SECONDEXPANSION:
+$(BUILD)/gen/schema_%.c: tools/embed-sql.sh $$(sort $$(wildcard schema/$$*/*.sql))
 	@mkdir -p $(@D)
-	@sh $< SCHEMA_JOURNAL $(filter %.sql,$^) > $@
+	@sh $< $(schema_symbol) $(filter %.sql,$^) > $@
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)

@@ -5,6 +5,8 @@
 #ifndef TILLBOX_APPLIANCE_API_H
 #define TILLBOX_APPLIANCE_API_H
 
+#include <stdatomic.h>
+
 #include "appliance/committer.h"
 #include "appliance/disk.h"
 #include "appliance/integrity.h"
@@ -23,7 +25,8 @@ struct service {
     struct api *api;
     enum service_kind kind;
     struct queries *queries; /* of the service's HTTP thread */
-    struct http_server *server;
+    /* NULL until it listens: the other service may be asked first. */
+    _Atomic(struct http_server *) server;
 };
 
 struct api {

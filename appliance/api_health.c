@@ -4,6 +4,7 @@
 
 #include "appliance/api.h"
 #include "appliance/render.h"
+#include "core/accounting.h"
 #include "core/versions.h"
 
 enum { LIBRARIES_MAX = 8 };
@@ -126,6 +127,20 @@ static void put_load(struct json_writer *writer, const struct api *api, const st
     json_end_object(writer);
 }
 
+/* Where the events are on their way to head office; the bridge may be down, or never have been
+ * here. */
+static void put_bridge(struct json_writer *writer, const struct api *api)
+{
+    struct accounting accounting;
+    struct error error = {0};
+    json_begin_object(writer, "bridge");
+    if (accounting_read(api->settings->data_dir, &accounting, &error) == RESULT_OK)
+        accounting_write(&accounting, clock_wall_ms(api->clock), writer);
+    else
+        json_put_text(writer, "error", error.text);
+    json_end_object(writer);
+}
+
 static void put_versions(struct json_writer *writer)
 {
     struct library libraries[LIBRARIES_MAX];
@@ -155,6 +170,7 @@ void api_get_status(struct service *service, struct http_exchange *exchange, int
                  (clock_monotonic_ns(api->clock) - api->started_ns) / 1000000000);
     put_journal(&writer, api, &health);
     put_load(&writer, api, &health);
+    put_bridge(&writer, api);
     put_versions(&writer);
     json_end_object(&writer);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "appliance/api.h"
+#include "core/accounting.h"
 #include "core/log.h"
 
 static void put_type(struct buf *out, const char *name, const char *type, const char *help)
@@ -63,13 +64,15 @@ static void put_answers(struct buf *out, const struct api *api)
     static const char *const PORTS[] = {"orders", "inventory"};
     static const char NAME[] = "tillbox_http_responses_total";
     put_type(out, NAME, "counter", "Answers given, by service and status.");
-    for (int i = 0; i < SERVICE_COUNT; i++)
-        for (int status = 200; status < 600; status++) {
-            uint64_t count = http_server_answers(api->services[i].server, status);
+    for (int i = 0; i < SERVICE_COUNT; i++) {
+        const struct http_server *server = atomic_load(&api->services[i].server);
+        for (int status = 200; server && status < 600; status++) {
+            uint64_t count = http_server_answers(server, status);
             if (count > 0)
                 buf_append_format(out, "%s{service=\"%s\",status=\"%d\"} %" PRIu64 "\n", NAME,
                                   PORTS[i], status, count);
         }
+    }
 }
 
 /* The second number of /proc/self/statm is the resident set, in pages (proc(5)). */
@@ -82,6 +85,13 @@ static int64_t resident_bytes(void)
     const char *resident = fgets(line, sizeof line, file) ? strchr(line, ' ') : NULL;
     fclose(file);
     return resident ? strtoll(resident, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
+}
+
+static void put_bridge(struct buf *out, const struct api *api)
+{
+    struct accounting accounting;
+    if (accounting_read(api->settings->data_dir, &accounting, NULL) == RESULT_OK)
+        accounting_write_metrics(&accounting, clock_wall_ms(api->clock), out);
 }
 
 void api_get_metrics(struct service *service, struct http_exchange *exchange, int64_t id)
@@ -119,4 +129,5 @@ void api_get_metrics(struct service *service, struct http_exchange *exchange, in
     put_gauge(out, "tillbox_resident_bytes", "Memory of the process.", resident_bytes());
     put_gauge(out, "tillbox_start_time_seconds", "When the process started, seconds since 1970.",
               api->started_at_ms / 1000);
+    put_bridge(out, api);
 }

@@ -312,6 +312,8 @@ static void process_batch(struct committer *committer, struct command *batch)
     int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
     count_batch(committer, batch, result, duration_us);
     int appended = answer_batch(committer, batch);
+    if (appended > 0 && committer->options.on_commit)
+        committer->options.on_commit(committer->options.context);
     log_events(committer->appended, appended);
     if (result == RESULT_SYNC_FAILED || checkpoint(committer) == RESULT_SYNC_FAILED ||
         sweep_answers(committer) == RESULT_SYNC_FAILED)

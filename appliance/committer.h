@@ -29,7 +29,8 @@ struct committer_options {
     struct journal *journal; /* used by no one else while the committer runs */
     struct disk *disk;
     const struct clock *clock;
-    int64_t answers_kept_ms; /* how long an Idempotency-Key is remembered */
+    int64_t answers_kept_ms;          /* how long an Idempotency-Key is remembered */
+    void (*on_commit)(void *context); /* events have been made durable; NULL: nobody cares */
     void (*on_fatal)(void *context);
     void *context;
 };

@@ -13,6 +13,7 @@
 #include "appliance/guard.h"
 #include "appliance/router.h"
 #include "core/log.h"
+#include "core/nudge.h"
 
 enum {
     TICK_MS = 1000,
@@ -26,8 +27,16 @@ enum {
 struct appliance {
     struct api api;
     struct settings *settings;
+    struct nudger *nudger;
     atomic_bool flush_failed;
 };
+
+/* In the committer's thread: the bridge has something to do. */
+static void on_commit(void *context)
+{
+    const struct appliance *appliance = context;
+    nudge(appliance->nudger);
+}
 
 /* In the committer's thread. */
 static void on_fatal(void *context)
@@ -102,9 +111,13 @@ static enum result start_committer(struct appliance *appliance, struct error *er
         .disk = api->disk,
         .clock = &clock_system,
         .answers_kept_ms = appliance->settings->idempotency_hours * 3600000,
+        .on_commit = on_commit,
         .on_fatal = on_fatal,
         .context = appliance,
     };
+    enum result result = nudger_new(appliance->settings->data_dir, &appliance->nudger, error);
+    if (result != RESULT_OK)
+        return result;
     return committer_start(&options, &api->committer, error);
 }
 
@@ -113,7 +126,8 @@ static enum result start_service(struct appliance *appliance, int index, enum se
 {
     struct api *api = &appliance->api;
     struct service *service = &api->services[index];
-    *service = (struct service){.api = api, .kind = kind};
+    service->api = api;
+    service->kind = kind;
     enum result result = sha256_new(&api->hashers[index]);
     if (result == RESULT_OK)
         result = queries_open(appliance->settings->data_dir, &service->queries, error);
@@ -125,7 +139,11 @@ static enum result start_service(struct appliance *appliance, int index, enum se
         .handle = router_handle,
         .context = service,
     };
-    return result == RESULT_OK ? http_server_start(&options, &service->server, error) : result;
+    struct http_server *server = NULL;
+    if (result == RESULT_OK)
+        result = http_server_start(&options, &server, error);
+    atomic_store(&service->server, server);
+    return result;
 }
 
 static enum result start(struct appliance *appliance, struct error *error)
@@ -210,6 +228,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     if (atomic_load(&appliance->flush_failed))
         _exit(EXIT_DISK);
     committer_free(api->committer);
+    nudger_free(appliance->nudger);
     for (int i = 0; i < SERVICE_COUNT; i++) {
         queries_close(api->services[i].queries);
         sha256_free(api->hashers[i]);

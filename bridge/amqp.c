@@ -106,8 +106,7 @@ static amqp_socket_t *new_socket(struct amqp *amqp, bool tls)
         return NULL;
     amqp_ssl_socket_set_verify_peer(socket, 1);
     amqp_ssl_socket_set_verify_hostname(socket, 1);
-    if (amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) !=
-            AMQP_STATUS_OK ||
+    if (amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) != AMQP_STATUS_OK ||
         (amqp->options.ca_file &&
          amqp_ssl_socket_set_cacert(socket, amqp->options.ca_file) != AMQP_STATUS_OK))
         return NULL;
@@ -132,10 +131,8 @@ static amqp_table_entry_t capability(const char *name)
 static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_info *peer)
 {
     amqp_table_entry_t capabilities[] = {
-        capability("publisher_confirms"),
-        capability("basic.nack"),
-        capability("connection.blocked"),
-        capability("consumer_cancel_notify"),
+        capability("publisher_confirms"),           capability("basic.nack"),
+        capability("connection.blocked"),           capability("consumer_cancel_notify"),
         capability("authentication_failure_close"),
     };
     amqp_table_entry_t properties[] = {
@@ -147,8 +144,10 @@ static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_i
     };
     const amqp_table_t table = {ARRAY_LENGTH(properties), properties};
     const char *password = amqp->options.password ? amqp->options.password : peer->password;
-    return amqp_login_with_properties(amqp->connection, peer->vhost, 0, FRAME_MAX, HEARTBEAT_S,
-                                      &table, AMQP_SASL_METHOD_PLAIN, peer->user, password);
+    /* To the letter "amqp://host/" names the virtual host "", which nobody has: "/" is meant. */
+    const char *vhost = peer->vhost[0] ? peer->vhost : "/";
+    return amqp_login_with_properties(amqp->connection, vhost, 0, FRAME_MAX, HEARTBEAT_S, &table,
+                                      AMQP_SASL_METHOD_PLAIN, peer->user, password);
 }
 
 static enum delivery open_channel(struct amqp *amqp, const struct amqp_connection_info *peer,
@@ -315,10 +314,9 @@ enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message
     fill_properties(message, headers, &properties);
     const amqp_bytes_t body = {message->body_size, (void *)(uintptr_t)message->body};
     begin_call(amqp);
-    int status = amqp_basic_publish(amqp->connection, CHANNEL,
-                                    amqp_cstring_bytes(message->exchange),
-                                    amqp_cstring_bytes(message->routing_key), 1, 0, &properties,
-                                    body);
+    int status =
+        amqp_basic_publish(amqp->connection, CHANNEL, amqp_cstring_bytes(message->exchange),
+                           amqp_cstring_bytes(message->routing_key), 1, 0, &properties, body);
     end_call(amqp);
     if (status != AMQP_STATUS_OK)
         return fail_status("publishing", status, error);

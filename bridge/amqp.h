@@ -72,11 +72,11 @@ enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message
                            struct error *error) MUST_CHECK;
 
 enum amqp_event_kind {
-    AMQP_NOTHING,  /* nothing came in time */
-    AMQP_ACK,      /* taken, durably */
-    AMQP_NACK,     /* not taken */
-    AMQP_RETURN,   /* no queue takes it; its ack follows all the same */
-    AMQP_BLOCKED,  /* the broker takes nothing for now */
+    AMQP_NOTHING, /* nothing came in time */
+    AMQP_ACK,     /* taken, durably */
+    AMQP_NACK,    /* not taken */
+    AMQP_RETURN,  /* no queue takes it; its ack follows all the same */
+    AMQP_BLOCKED, /* the broker takes nothing for now */
     AMQP_UNBLOCKED,
 };
 

@@ -16,16 +16,17 @@ enum { PATH_SIZE = 4096 };
 extern const struct migration SCHEMA_BRIDGE[];
 extern const size_t SCHEMA_BRIDGE_count;
 
-#define PARKED_COLUMNS                                                                             \
-    "sink, sequence, event_id, event_type, coalesce(order_id, 0), state, reason, attempts,"        \
+#define PARKED_COLUMNS                                                                      \
+    "sink, sequence, event_id, event_type, coalesce(order_id, 0), state, reason, attempts," \
     " dead_lettered, parked_at_ms, coalesce(settled_at_ms, 0), settled_reason"
 
 #define LEDGER_STATEMENTS(X)                                                                       \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
     X(COMMIT, "COMMIT")                                                                            \
     X(ROLLBACK, "ROLLBACK")                                                                        \
-    X(INSERT_SINK, "INSERT INTO sinks (name, journal_id, start_sequence, cursor, delivered, state,"\
-                   " breaker) VALUES (?1, ?2, ?3, ?3, 0, 'starting', 'closed')")                   \
+    X(INSERT_SINK,                                                                                 \
+      "INSERT INTO sinks (name, journal_id, start_sequence, cursor, delivered, state,"             \
+      " breaker) VALUES (?1, ?2, ?3, ?3, 0, 'starting', 'closed')")                                \
     X(FIND_SINK, "SELECT journal_id, start_sequence, cursor, delivered, state, breaker,"           \
                  " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"  \
                  " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor),"          \
@@ -187,8 +188,8 @@ static void read_sink(struct statement *row, struct ledger_sink *ret_sink)
     ret_sink->start_sequence = statement_int(row, 1);
     ret_sink->cursor = statement_int(row, 2);
     ret_sink->delivered = statement_int(row, 3);
-    ret_sink->state = (enum sink_state)index_of(statement_text(row, 4), SINK_STATES,
-                                                ARRAY_LENGTH(SINK_STATES));
+    ret_sink->state =
+        (enum sink_state)index_of(statement_text(row, 4), SINK_STATES, ARRAY_LENGTH(SINK_STATES));
     for (int i = BREAKER_CLOSED; i <= BREAKER_HALF_OPEN; i++)
         if (strcmp(statement_text(row, 5), breaker_state_text((enum breaker_state)i)) == 0)
             ret_sink->breaker = (enum breaker_state)i;

@@ -62,15 +62,16 @@ MUST_CHECK enum result ledger_open(const char *data_dir, const struct clock *clo
                                    struct ledger **ret_ledger, struct error *error);
 void ledger_close(struct ledger *ledger);
 
-/* Finds the sink's row or creates it, with its cursor at `start_sequence`. RESULT_CONFLICT if the row
- * belongs to another journal. */
+/* Finds the sink's row or creates it, with its cursor at `start_sequence`. RESULT_CONFLICT if the
+ * row belongs to another journal. */
 MUST_CHECK enum result ledger_attach(struct ledger *ledger, const char *sink,
                                      const char *journal_id, int64_t start_sequence,
                                      struct error *error);
 MUST_CHECK enum result ledger_find_sink(struct ledger *ledger, const char *sink,
                                         struct ledger_sink *ret_sink, struct error *error);
 
-/* Moves the cursor to `cursor`, counts `delivered` events, and adds the parked rows, all at once. */
+/* Moves the cursor to `cursor`, counts `delivered` events, and adds the parked rows, all at once.
+ */
 MUST_CHECK enum result ledger_settle(struct ledger *ledger, const char *sink, int64_t cursor,
                                      int64_t delivered, const struct parked *parked, size_t count,
                                      struct error *error);
@@ -104,8 +105,8 @@ MUST_CHECK enum result ledger_each_parked(struct ledger *ledger, const struct pa
 MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
                                          int64_t order_id, bool *ret_blocked, struct error *error);
 
-/* Ends an open row; `state` is PARKED_DELIVERED or PARKED_DISCARDED. RESULT_NOT_FOUND if no open row
- * is there. */
+/* Ends an open row; `state` is PARKED_DELIVERED or PARKED_DISCARDED. RESULT_NOT_FOUND if no open
+ * row is there. */
 MUST_CHECK enum result ledger_settle_parked(struct ledger *ledger, const char *sink,
                                             int64_t sequence, enum parked_state state,
                                             const char *reason, struct error *error);

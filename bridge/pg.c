@@ -14,11 +14,16 @@ struct pg {
 };
 
 /* The sessions' own limits, so that nothing of ours hangs on the server either. A pooler in
- * transaction mode refuses start-up options, so they are set in each transaction that needs them. */
-static const char *const KEYWORDS[] = {"dbname",           "application_name",
-                                       "connect_timeout",  "keepalives_idle",
-                                       "keepalives_interval", "keepalives_count",
-                                       "tcp_user_timeout", NULL};
+ * transaction mode refuses start-up options, so they are set in each transaction that needs them.
+ */
+static const char *const KEYWORDS[] = {"dbname",
+                                       "application_name",
+                                       "connect_timeout",
+                                       "keepalives_idle",
+                                       "keepalives_interval",
+                                       "keepalives_count",
+                                       "tcp_user_timeout",
+                                       NULL};
 
 /* libpq's messages end with a newline, and some go on with hints. */
 static void write_first_line(struct error *error, const char *what, const char *message)
@@ -74,8 +79,8 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
         return DELIVERY_DOWN;
     }
     pg->options = *options;
-    const char *const values[] = {options->url, options->application_name, "10", "10", "5", "3",
-                                  "15000", NULL};
+    const char *const values[] = {
+        options->url, options->application_name, "10", "10", "5", "3", "15000", NULL};
     pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
     enum delivery done =
         pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
@@ -118,7 +123,8 @@ static PGresult *next_result(const struct pg *pg, int64_t until_ms, bool *ret_lo
     return PQgetResult(pg->connection);
 }
 
-/* 40: the transaction must be run again; 22, 23: the data will never do (PostgreSQL, appendix A). */
+/* 40: the transaction must be run again; 22, 23: the data will never do (PostgreSQL, appendix A).
+ */
 static enum delivery judge(const char *sqlstate)
 {
     if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)

@@ -1,8 +1,8 @@
 /* PostgreSQL, by libpq: the only place that knows libpq.
  *
- * Every call has a deadline of its own, since a peer behind a broken line may accept bytes and never
- * answer. Nothing here depends on session state, so it works through a pooler in transaction mode.
- * One connection belongs to one thread. */
+ * Every call has a deadline of its own, since a peer behind a broken line may accept bytes and
+ * never answer. Nothing here depends on session state, so it works through a pooler in transaction
+ * mode. One connection belongs to one thread. */
 #ifndef TILLBOX_BRIDGE_PG_H
 #define TILLBOX_BRIDGE_PG_H
 
@@ -26,14 +26,14 @@ struct pg_options {
 };
 
 /* DELIVERY_DOWN if it can't be had now. */
-enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, struct error *error)
-    MUST_CHECK;
+enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg,
+                         struct error *error) MUST_CHECK;
 void pg_close(struct pg *pg);
 
-/* Runs one statement with text parameters (NULL for NULL). `ret_rows` may be NULL; otherwise the caller
- * frees it. On anything but DELIVERY_DONE, `error` tells the cause and pg_sqlstate() its code; after
- * DELIVERY_DOWN the connection is of no more use. 40001 and 40P01 come as DELIVERY_TRANSIENT, classes
- * 22 and 23 as DELIVERY_REFUSED, everything else as DELIVERY_DOWN. */
+/* Runs one statement with text parameters (NULL for NULL). `ret_rows` may be NULL; otherwise the
+ * caller frees it. On anything but DELIVERY_DONE, `error` tells the cause and pg_sqlstate() its
+ * code; after DELIVERY_DOWN the connection is of no more use. 40001 and 40P01 come as
+ * DELIVERY_TRANSIENT, classes 22 and 23 as DELIVERY_REFUSED, everything else as DELIVERY_DOWN. */
 enum delivery pg_run(struct pg *pg, const char *sql, size_t count, const char *const values[],
                      struct pg_rows **ret_rows, struct error *error) MUST_CHECK;
 

@@ -300,18 +300,18 @@ static enum step send_dead_letter(struct pump *pump, uint64_t generation)
         result = journal_reader_page(pump->journal, parked.sequence - 1, parked.sequence,
                                      &pump->page, &error);
     if (result == RESULT_OK && pump->page.count == 1) {
-        enum delivery done = ops->dead_letter(
-            pump->options.sink.self, journal_page_payload(&pump->page, 0),
-            pump->page.events[0].payload_size, &pump->page.events[0], parked.reason,
-            parked.attempts, &error);
+        enum delivery done =
+            ops->dead_letter(pump->options.sink.self, journal_page_payload(&pump->page, 0),
+                             pump->page.events[0].payload_size, &pump->page.events[0],
+                             parked.reason, parked.attempts, &error);
         if (done == DELIVERY_DOWN)
             return go_down(pump, generation, &error);
         if (done != DELIVERY_DONE)
             LOG(LOG_ERROR, "dead_letter.refused", LOG_TEXT("error", error.text));
     }
     if (result == RESULT_OK)
-        result = ledger_note_dead_lettered(pump->options.ledger, parked.sink, parked.sequence,
-                                           &error);
+        result =
+            ledger_note_dead_lettered(pump->options.ledger, parked.sink, parked.sequence, &error);
     return result == RESULT_OK ? STEP_ON : wait_for_files(pump, &error);
 }
 
@@ -427,8 +427,7 @@ enum result pump_start(const struct pump_options *options, struct pump **ret_pum
         options->sink.ops->free(options->sink.self);
         return RESULT_NO_MEMORY;
     }
-    enum result result =
-        journal_page_init(&pump->page, options->sink.page_events, PAGE_BYTES);
+    enum result result = journal_page_init(&pump->page, options->sink.page_events, PAGE_BYTES);
     if (result == RESULT_OK && (!pump->indexes || !pump->parked))
         result = RESULT_NO_MEMORY;
     if (result == RESULT_OK && pthread_create(&pump->thread, NULL, run, pump) != 0)

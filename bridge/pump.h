@@ -1,7 +1,7 @@
 /* Moves events from the journal to one sink: read a page, deliver it, settle the cursor.
  *
- * An outage spends no attempt of an event: it waits in the journal. What the peer refuses is parked,
- * with the later events of the same order behind it, and the rest flows on. */
+ * An outage spends no attempt of an event: it waits in the journal. What the peer refuses is
+ * parked, with the later events of the same order behind it, and the rest flows on. */
 #ifndef TILLBOX_BRIDGE_PUMP_H
 #define TILLBOX_BRIDGE_PUMP_H
 
@@ -10,10 +10,10 @@
 #include "core/random.h"
 
 enum {
-    PUMP_ATTEMPTS = 3,          /* of an event that the peer says no to */
-    PUMP_POLL_MS = 200,         /* how often the journal is looked at without a nudge */
+    PUMP_ATTEMPTS = 3,  /* of an event that the peer says no to */
+    PUMP_POLL_MS = 200, /* how often the journal is looked at without a nudge */
     PUMP_RETRY_BASE_MS = 100,
-    PUMP_RETRY_CAP_MS = 3000,   /* after an outage of any length the next try is at most this far */
+    PUMP_RETRY_CAP_MS = 3000, /* after an outage of any length the next try is at most this far */
     PUMP_TRIP_AFTER = 5,
     PUMP_COOL_DOWN_MS = 2000,
 };

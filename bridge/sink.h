@@ -12,13 +12,13 @@ struct batch {
     const struct journal_page *page;
     const size_t *indexes; /* into the page, of the events to deliver */
     size_t count;
-    int64_t through; /* the last sequence that the batch speaks for */
+    int64_t through;             /* the last sequence that the batch speaks for */
     const uint8_t *through_hash; /* the chain at `through`, SHA256_SIZE bytes */
 };
 
 /* How far a delivery came. */
 struct delivery_report {
-    size_t delivered;      /* so many events of the batch, from its start, are durable at the peer */
+    size_t delivered; /* so many events of the batch, from its start, are durable at the peer */
     enum delivery verdict; /* DELIVERY_DONE if that is all, else what happened to the next one */
     struct error reason;   /* unless DELIVERY_DONE */
 };
@@ -26,8 +26,9 @@ struct delivery_report {
 struct sink_ops {
     const char *name;
 
-    /* Connects, and compares what the peer has with the journal. `*cursor` is the bridge's; it is set
-     * to the peer's where the peer knows better. DELIVERY_DONE, DELIVERY_DOWN or DELIVERY_STOP. */
+    /* Connects, and compares what the peer has with the journal. `*cursor` is the bridge's; it is
+     * set to the peer's where the peer knows better. DELIVERY_DONE, DELIVERY_DOWN or DELIVERY_STOP.
+     */
     enum delivery (*attach)(void *sink, struct journal_reader *journal,
                             const struct journal_info *info, int64_t *cursor, struct error *error);
     void (*detach)(void *sink);
@@ -43,7 +44,8 @@ struct sink_ops {
      * DELIVERY_DONE or DELIVERY_DOWN. */
     enum delivery (*idle)(void *sink, struct error *error);
 
-    /* From the watchdog's thread: breaks off a call that is past its deadline. NULL if calls can't hang. */
+    /* From the watchdog's thread: breaks off a call that is past its deadline. NULL if calls can't
+     * hang. */
     void (*watch)(void *sink, int64_t now_ms);
 
     void (*free)(void *sink);

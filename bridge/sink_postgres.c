@@ -117,7 +117,8 @@ static enum delivery compare(struct sink_postgres *sink, struct journal_reader *
     format_hash(hash, head);
     if (strcmp(head, device->chain_head) == 0)
         return DELIVERY_DONE;
-    error_write(error, "head office has another event %lld of box %s: the box was cloned or restored",
+    error_write(error,
+                "head office has another event %lld of box %s: the box was cloned or restored",
                 (long long)device->last_sequence, sink->info.device_id);
     return DELIVERY_STOP;
 }
@@ -134,8 +135,8 @@ static enum delivery agree(struct sink_postgres *sink, struct journal_reader *jo
             *cursor = device.last_sequence;
         return done;
     }
-    if (done != DELIVERY_DONE || journal_reader_hash(journal, sink->info.anchor_sequence,
-                                                     anchor_hash, error) != RESULT_OK)
+    if (done != DELIVERY_DONE ||
+        journal_reader_hash(journal, sink->info.anchor_sequence, anchor_hash, error) != RESULT_OK)
         return DELIVERY_DOWN;
     done = add_device(sink, anchor_hash, error);
     if (done == DELIVERY_DONE)
@@ -189,8 +190,8 @@ static enum delivery judge(const struct sink_postgres *sink, enum delivery done)
     return done; /* TB001 is DELIVERY_DOWN: attaching again compares the heads */
 }
 
-/* Runs again what the server asks to be run again, then takes it for an outage: the events are not to
- * blame. */
+/* Runs again what the server asks to be run again, then takes it for an outage: the events are not
+ * to blame. */
 static enum delivery take_events(struct sink_postgres *sink, const char *const values[7],
                                  struct error *error)
 {
@@ -218,15 +219,14 @@ static enum delivery deliver_part(struct sink_postgres *sink, const struct batch
     format_number(sink->last_sequence, after);
     format_number(part->through, through);
     format_hash(part->hash, head);
-    const char *const values[7] = {sink->info.device_id, sink->info.journal_id,
-                                   sink->info.location,  after,
-                                   through,              head,
-                                   buf_text(&sink->events)};
+    const char *const values[7] = {
+        sink->info.device_id,   sink->info.journal_id, sink->info.location, after, through, head,
+        buf_text(&sink->events)};
     return take_events(sink, values, error);
 }
 
-/* The part that starts at `first` and has up to `count` events. The last one speaks for everything up
- * to the batch's end. */
+/* The part that starts at `first` and has up to `count` events. The last one speaks for everything
+ * up to the batch's end. */
 static struct part part_of(const struct batch *batch, size_t first, size_t count)
 {
     size_t left = batch->count - first;
@@ -236,7 +236,8 @@ static struct part part_of(const struct batch *batch, size_t first, size_t count
     return (struct part){first, count, last->sequence, last->hash};
 }
 
-/* Refused data is closed in on by halving: what comes before it goes through, and it alone is named. */
+/* Refused data is closed in on by halving: what comes before it goes through, and it alone is
+ * named. */
 static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
 {
     struct sink_postgres *sink = self;

@@ -11,8 +11,7 @@ enum { SINK_POSTGRES_PAGE = 1000 };
 
 /* `options` and what it points to must outlive the sink. */
 MUST_CHECK enum result sink_postgres_new(const struct pg_options *options,
-                                         const struct random_source *random,
-                                         struct sink *ret_sink);
+                                         const struct random_source *random, struct sink *ret_sink);
 
 /* Stores one event again, outside the cursor. For replays. */
 enum delivery sink_postgres_store(struct pg *pg, const struct journal_info *info,

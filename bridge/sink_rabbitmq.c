@@ -230,8 +230,8 @@ static void deliver(void *self, const struct batch *batch, struct delivery_repor
                flight.confirms[report.delivered] == CONFIRM_TAKEN)
             report.delivered++;
         if (report.delivered < batch->count)
-            report.verdict = judge(flight.confirms[report.delivered], report.verdict,
-                                   &report.reason);
+            report.verdict =
+                judge(flight.confirms[report.delivered], report.verdict, &report.reason);
     }
     free(flight.confirms);
     *ret_report = report;
@@ -254,7 +254,9 @@ static enum delivery await_confirm(struct sink_rabbitmq *sink, uint64_t tag, str
             returned = true;
         if ((event.kind == AMQP_ACK || event.kind == AMQP_NACK) && event.tag >= tag) {
             bool taken = event.kind == AMQP_ACK && !returned;
-            return judge(taken ? CONFIRM_TAKEN : returned ? CONFIRM_RETURNED : CONFIRM_NACKED,
+            return judge(taken      ? CONFIRM_TAKEN
+                         : returned ? CONFIRM_RETURNED
+                                    : CONFIRM_NACKED,
                          DELIVERY_DONE, error);
         }
     }

@@ -14,8 +14,7 @@ static const struct {
 static const struct {
     const char *name;
     bool dead_letters;
-} QUEUES[] = {
-    {TOPOLOGY_FAILED, false}, {TOPOLOGY_INVENTORY, true}, {TOPOLOGY_NOTIFICATION, true}};
+} QUEUES[] = {{TOPOLOGY_FAILED, false}, {TOPOLOGY_INVENTORY, true}, {TOPOLOGY_NOTIFICATION, true}};
 
 static const struct binding BINDINGS[] = {
     {TOPOLOGY_FAILED, TOPOLOGY_DEAD_LETTERS, TOPOLOGY_FAILED},
@@ -39,7 +38,7 @@ enum delivery topology_declare(struct amqp *amqp, bool *ret_denied, struct error
             amqp, QUEUES[i].name, QUEUES[i].dead_letters ? TOPOLOGY_DEAD_LETTERS : NULL,
             TOPOLOGY_FAILED, TOPOLOGY_DELIVERY_LIMIT, ret_denied, error);
     for (size_t i = 0; i < ARRAY_LENGTH(BINDINGS) && done == DELIVERY_DONE; i++)
-        done = amqp_bind(amqp, BINDINGS[i].queue, BINDINGS[i].exchange, BINDINGS[i].key,
-                         ret_denied, error);
+        done = amqp_bind(amqp, BINDINGS[i].queue, BINDINGS[i].exchange, BINDINGS[i].key, ret_denied,
+                         error);
     return done;
 }

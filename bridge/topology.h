@@ -4,9 +4,9 @@
 
 #include "bridge/amqp.h"
 
-#define TOPOLOGY_EVENTS "order.events"   /* topic exchange: every event, by its type */
+#define TOPOLOGY_EVENTS "order.events"    /* topic exchange: every event, by its type */
 #define TOPOLOGY_DEAD_LETTERS "order.dlx" /* direct exchange: what was refused */
-#define TOPOLOGY_FAILED "order.failed"   /* its queue and routing key */
+#define TOPOLOGY_FAILED "order.failed"    /* its queue and routing key */
 #define TOPOLOGY_INVENTORY "inventory.order.queue"
 #define TOPOLOGY_NOTIFICATION "notification.order.queue"
 
@@ -14,8 +14,8 @@
  * broker's default differs between versions. */
 enum { TOPOLOGY_DELIVERY_LIMIT = 20 };
 
-/* Declares everything; what is there already stays. `*ret_denied` is set when the broker forbids it to
- * this user: a box's user may only publish, and then head office has declared it. */
+/* Declares everything; what is there already stays. `*ret_denied` is set when the broker forbids it
+ * to this user: a box's user may only publish, and then head office has declared it. */
 enum delivery topology_declare(struct amqp *amqp, bool *ret_denied, struct error *error) MUST_CHECK;
 
 #endif

@@ -231,7 +231,7 @@ class Client:
             connection.putheader(name, value)
         if body is not None and "content-type" not in names:
             connection.putheader("Content-Type", "application/json")
-        if body is not None or operation.method == "POST":
+        if body is not None:
             connection.putheader("Content-Length", str(len((body or "").encode())))
         connection.endheaders((body or "").encode() or None)
         return Pending(connection,

@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import sqlite3
 import sys
 import tempfile
@@ -27,6 +28,7 @@ import time
 import box as harness
 from box import Box
 from box import Wire
+from box import request_bytes
 from box import run_command
 
 TILLS = 20
@@ -40,6 +42,7 @@ LARGE_LINES = 400
 LARGE_NAME = "\N{SHOPPING TROLLEY}" * 180
 STOCK = 100000000
 LOAD_SECONDS = (0.05, 0.5)
+THREAD_SWITCH_SECONDS = 0.0001  # the thread that is to kill must not wait for the others
 
 
 class Ledger:
@@ -116,11 +119,14 @@ class Till:
 
     def post(self, wire, path, body, key, note):
         self.unanswered = (path, body, key, note)
-        answer = wire.request("POST", path, body, [("Idempotency-Key", key)] if key else [])
+        answer = self.exchange(wire, path, body, [("Idempotency-Key", key)] if key else [])
         if not answer:
             raise ConnectionError("closed before the answer")
         self.unanswered = None
         note(answer)
+
+    def exchange(self, wire, path, body, headers):
+        return wire.request("POST", path, body, headers)
 
     def sell(self, wire, product_id):
         number = self.next_number()
@@ -166,12 +172,15 @@ class Wholesaler(Till):
         items = [{"product_id": LARGE_FIRST + n, "quantity": 1} for n in range(LARGE_LINES)]
         body = {"user_id": number, "items": items}
 
-        def note(answer):
-            if self.kill:
-                self.kill()
-            self.ledger.sale(answer, body)
+        self.post(wire, "/orders", body, self.key_for(number),
+                  lambda answer: self.ledger.sale(answer, body))
 
-        self.post(wire, "/orders", body, self.key_for(number), note)
+    def exchange(self, wire, path, body, headers):
+        """Kills at the first byte of the answer: what the kernel has of it can still be read."""
+        wire.send(request_bytes("POST", path, body, headers))
+        if wire.socket.recv(1, socket.MSG_PEEK) and self.kill:
+            self.kill()
+        return wire.answer()
 
 
 class Audit:
@@ -367,6 +376,7 @@ class Trial:
 
 def run_trial(data_dir, kills, seed, say=lambda text: None):
     """Kills a box `kills` times; returns the trial and what is wrong."""
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     trial = Trial(data_dir, seed)
     problems = trial.audit.problems
     try:

@@ -2,10 +2,12 @@
 every answer is as it says."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import sqlite3
 
@@ -20,8 +22,11 @@ OPERATIONS = sorted(CONTRACT.operations)
 RESPONSES = CONTRACT.document["components"]["responses"]
 TOKEN = "0123456789abcdef"
 STOCK_MAX = 1000000000
-HEAVY_ORDERS = 700  # fewer than a service's 1,024 connections; each keeps the committer for ms
-QUEUE_MAX = 1024
+
+# An overload: together more than the committer's queue and batch, on each service fewer than the
+# connections that it takes. A heavy order keeps the committer for milliseconds.
+HEAVY_ORDERS, LIGHT_ON_ORDERS, LIGHT_ON_INVENTORY = 700, 300, 900
+ROUNDS_MAX = 10
 
 # A body that each operation with one accepts on a box with product 1.
 BODIES = {
@@ -63,6 +68,11 @@ def running(folder, *arguments, prefix=()):
     assert code == 0, box.log_path.read_text()
 
 
+def problem(answer):
+    """The last word of its `type`."""
+    return (answer.json or {}).get("type", "").removeprefix("urn:tillbox:problem:")
+
+
 def operations_with(status):
     return [operation for operation in CONTRACT.operations.values()
             if str(status) in operation.responses]
@@ -102,6 +112,7 @@ def refuse_by_the_journal(client):
     client.ask_both("update_product", {"sku": "ESP-1"})
     client.ask_both("update_product", {"sku": None}, id=2)
     client.ask_both("update_product", BODIES["update_product"])
+    client.ask_both("update_product", {})
     client.ask_both("adjust_stock", BODIES["adjust_stock"], id=2)
     client.ask_both("adjust_stock", {"delta": -STOCK_MAX, "reason": "loss"}, id=2)
     client.ask("create_product", {"product_name": "Water", "stock": 1})
@@ -171,22 +182,19 @@ def half_a_request(client, service):
 
 def refuse_while_stopping(client):
     """While a request is under way a stopping box still answers on the connections that it has."""
-    open_connections = [(operation, service, client.connect(service))
-                        for operation in CONTRACT.operations.values()
-                        for service in operation.services]
+    connections = {(operation.id, service): client.connect(service)
+                   for operation in CONTRACT.operations.values()
+                   for service in operation.services}
     half_requests = [half_a_request(client, service) for service in ("orders", "inventory")]
-    for _, service, connection in open_connections:
+    for (_, service), connection in connections.items():
         client.ask("get_livez", service=service, connection=connection)
     client.box.process.send_signal(signal.SIGTERM)
     for service in ("orders", "inventory"):
-        probes = [(_service, connection) for operation, _service, connection in open_connections
-                  if operation.id == "get_livez" and _service == service]
+        probe = connections.pop(("get_livez", service))
         wait_until(lambda: client.ask("get_livez", service=service,
-                                      connection=probes[0][1]).status == 503)
-    for operation, service, connection in open_connections:
-        if operation.id != "get_livez":
-            client.ask(operation.id, BODIES.get(operation.id), service=service,
-                       connection=connection)
+                                      connection=probe).status == 503)
+    for (operation_id, service), connection in connections.items():
+        client.ask(operation_id, BODIES.get(operation_id), service=service, connection=connection)
     for connection in half_requests:
         connection.close()
 
@@ -296,44 +304,65 @@ def fill_a_disk(record, folder):
     assert not os.path.ismount(folder)
 
 
+def send_heavy_orders(box, count):
+    """What keeps the committer busy meanwhile. Their answers are many and much alike, and not
+    recorded."""
+    client = Record().client(box)
+    return [client.send("create_order", HEAVY_ORDER) for _ in range(count)]
+
+
+def take_answers(pending):
+    answers = [request.answer() for request in pending]
+    for request in pending:
+        request.connection.close()
+    return answers
+
+
 def ask_twice_at_once(client):
     """Both uses of a key come into one batch, behind orders that take their time."""
     def collide(operation_id, attempt):
         key = [("Idempotency-Key", f"{operation_id}/{attempt}")]
-        heavy = [client.send("create_order", HEAVY_ORDER) for _ in range(5)]
+        heavy = send_heavy_orders(client.box, 5)
         both = [client.send(operation_id, BODIES[operation_id], headers=key) for _ in range(2)]
-        answers = [pending.answer() for pending in heavy + both]
-        return any(answer.status == 409 and answer.json["type"].endswith(":in-flight")
-                   for answer in answers)
+        answers = take_answers(both)
+        take_answers(heavy)
+        return "in-flight" in map(problem, answers)
 
+    client.ask("create_order", HEAVY_ORDER)
     for operation_id in KEYED:
         assert any(collide(operation_id, attempt) for attempt in range(50)), operation_id
 
 
 def overload(client):
-    """The committer is busy with heavy orders while light ones fill its queue."""
-    glance = client.connect("inventory")
+    """Light requests of each kind fill the committer's queue while it is busy with heavy ones."""
+    def light_requests(service, count):
+        kinds = [name for name in BODIES if service in CONTRACT.operations[name].services]
+        return [client.send(name, BODIES[name], service=service)
+                for name in itertools.islice(itertools.cycle(kinds), count)]
 
-    def queue_is_full():
-        pending.extend(client.send("create_product", BODIES["create_product"], service="inventory")
-                       for _ in range(100))
-        return client.ask("get_status", service="inventory",
-                          connection=glance).json["queue"]["length"] == QUEUE_MAX
+    def refused_kinds():
+        return {operation.id for operation, _, answer in client.record
+                if problem(answer) == "busy"}
 
-    pending = [client.send("create_order", HEAVY_ORDER) for _ in range(HEAVY_ORDERS)]
-    wait_until(queue_is_full)
-    pending += [client.send(operation_id, body, service=service)
-                for operation_id, body in BODIES.items()
-                for service in CONTRACT.operations[operation_id].services]
-    for request in pending:
-        request.answer()
-        request.connection.close()
+    for _ in range(ROUNDS_MAX):
+        heavy = send_heavy_orders(client.box, HEAVY_ORDERS)
+        light = light_requests("inventory", LIGHT_ON_INVENTORY)
+        light += light_requests("orders", LIGHT_ON_ORDERS)
+        assert {answer.status for answer in take_answers(light + heavy)} <= {200, 201, 409, 503}
+        if refused_kinds() == set(BODIES):
+            return
+
+
+def raise_descriptor_limit():
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def keep_a_box_busy(record, folder):
+    raise_descriptor_limit()
     with running(folder) as box:
         client = record.client(box)
-        client.ask("create_product", {"product_name": "iPhone", "stock": STOCK_MAX})
+        client.ask("create_product", {"product_name": "iPhone", "stock": STOCK_MAX // 2})
         ask_twice_at_once(client)
         overload(client)
 
@@ -453,8 +482,7 @@ def test_a_refused_method_is_told_which_ones_there_are(record):
 
 def test_answers_that_a_client_should_wait_after_say_how_long(record):
     for word in ("in-flight", "busy", "stopping", "disk-full"):
-        answers = [answer for _, _, answer in record.answers
-                   if answer.json and answer.json.get("type") == f"urn:tillbox:problem:{word}"]
+        answers = [answer for _, _, answer in record.answers if problem(answer) == word]
         assert answers and all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
 
 

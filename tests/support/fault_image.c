@@ -190,6 +190,13 @@ static void maybe_apply(struct content *content, const struct change *change, ui
     }
 }
 
+void fault_image_lose(struct fault_image *image, uint64_t *random)
+{
+    for (const struct change *change = image->first; change; change = change->next)
+        maybe_apply(&image->flushed, change, random);
+    forget_changes(image);
+}
+
 void fault_image_survive(const struct fault_image *image, const char *path, uint64_t *random)
 {
     struct content content = {0};

@@ -20,6 +20,11 @@ void fault_image_truncate(struct fault_image *image, int64_t size);
 /* From now on every change so far is safe. */
 void fault_image_flush(struct fault_image *image);
 
+/* A flush failed: each change since the last one has got to the disk or never will, whatever is
+ * flushed later, as Linux does it (Rebello et al., "Can applications recover from fsync failures?",
+ * USENIX ATC 2020). `random` decides which and moves on. */
+void fault_image_lose(struct fault_image *image, uint64_t *random);
+
 /* Changes that aren't safe yet. */
 int fault_image_unflushed(const struct fault_image *image);
 

@@ -42,6 +42,7 @@ static struct {
     struct fault fault;
     void (*hook)(void *context);
     void *hook_context;
+    uint64_t luck; /* what a failed flush leaves on the disk */
     struct entry entries[ENTRIES_MAX];
     int entry_count;
 } state;
@@ -173,6 +174,8 @@ static int shim_sync(sqlite3_file *file, int flags)
         if (entry->flushes_folder)
             make_names_safe();
         entry->flushes_folder = false;
+    } else if (entry) {
+        fault_image_lose(entry->image, &state.luck);
     }
     unlock();
     if (code == SQLITE_OK && !shim_of(file)->is_watched)

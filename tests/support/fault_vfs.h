@@ -14,7 +14,7 @@ enum fault_call {
     FAULT_OPEN,
     FAULT_READ,
     FAULT_WRITE, /* one that fails has written half */
-    FAULT_SYNC,
+    FAULT_SYNC,  /* one that fails loses some of what it was to flush, for good */
     FAULT_TRUNCATE,
     FAULT_LOCK,
     FAULT_SHM_MAP,

@@ -130,3 +130,14 @@ const char *http_answer_header(const struct http_answer *answer, const char *nam
     }
     return "";
 }
+
+void assert_answer(const struct http_answer *answer, int status, const char *body)
+{
+    assert_int_equal(answer->status, status);
+    assert_string_equal(answer->body, body);
+}
+
+void assert_header(const struct http_answer *answer, const char *name, const char *expected)
+{
+    assert_string_equal(http_answer_header(answer, name), expected);
+}

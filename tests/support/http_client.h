@@ -22,6 +22,10 @@ struct http_answer {
     size_t body_size;
 };
 
+/* Requests to write down: HTTP_HEAD("POST", "/x") "More: headers\r\n\r\n" "body" */
+#define HTTP_HEAD(method, path) method " " path " HTTP/1.1\r\nHost: box\r\n"
+#define HTTP_GET(path) HTTP_HEAD("GET", path) "\r\n"
+
 /* False if nobody listens there. */
 bool http_client_open(struct http_client *client, uint16_t port);
 void http_client_close(struct http_client *client);
@@ -42,6 +46,9 @@ bool http_client_hears(struct http_client *client, int duration_ms);
 
 /* Waits until the server has closed; returns how many bytes came before. */
 size_t http_client_wait_closed(struct http_client *client);
+
+void assert_answer(const struct http_answer *answer, int status, const char *body);
+void assert_header(const struct http_answer *answer, const char *name, const char *expected);
 
 /* The header's value, "" if there is none. Valid until the next call. */
 const char *http_answer_header(const struct http_answer *answer, const char *name);

@@ -211,7 +211,7 @@ static void *stop(void *unused)
 static int submit_until_closed(int count)
 {
     for (;; count++) {
-        crowd[count] = request_cancel(&fixture, 77);
+        crowd[count] = request_cancel(&fixture, 999999);
         if (request_submit(crowd[count]) == RESULT_CLOSED)
             return count;
         clock_sleep_ms(&clock_system, 1);

@@ -1,0 +1,95 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "bridge/commands.h"
+
+extern char **environ;
+
+struct command_entry {
+    const char *name;
+    command_main *main;
+    const char *help;
+};
+
+static const struct command_entry COMMANDS[] = {
+    {"run", command_run, "bring every event to head office"},
+    {"status", command_status, "say where every event is; exit 1 if something needs a person"},
+    {"migrate", command_migrate, "bring head office's database up to date"},
+    {"topology", command_topology, "declare exchanges and queues on head office's broker"},
+    {"version", NULL, "print the version"},
+};
+
+static void print_help(FILE *stream)
+{
+    fprintf(stream, "Usage: bridge COMMAND [OPTION…]\n\n"
+                    "Brings every sale of the box to head office, once.\n\nCommands:\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
+        fprintf(stream, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].help);
+    fprintf(stream, "\nOptions (flag, then variable, then settings file, then default):\n");
+    config_print_options(&SETTINGS, stream);
+    fprintf(stream, "\nExit codes:\n");
+#define X(code, number, meaning) fprintf(stream, "  %d  %s\n", number, meaning);
+    EXIT_TABLE(X)
+#undef X
+    fprintf(stream, "\nExamples:\n"
+                    "  bridge run --data-dir ./var --postgres-url postgresql://…  --amqp-url amqp://…\n"
+                    "  bridge status --data-dir ./var --json\n");
+}
+
+static const struct command_entry *find_command(const struct config_sources *sources,
+                                                struct buf *problems)
+{
+    if (sources->operand_count == 0) {
+        buf_append_text(problems, "which command?\n");
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
+        if (strcmp(COMMANDS[i].name, sources->operands[0]) == 0) {
+            if (sources->operand_count > 1)
+                buf_append_format(problems, "%s: \"%s\" is one argument too many\n",
+                                  COMMANDS[i].name, sources->operands[1]);
+            return &COMMANDS[i];
+        }
+    buf_append_format(problems, "\"%s\" is no command\n", sources->operands[0]);
+    return NULL;
+}
+
+static enum exit_code print_version(void)
+{
+    printf("bridge %s\n", TILLBOX_VERSION);
+    return EXIT_DONE;
+}
+
+static enum exit_code run(int argc, char **argv, struct settings *settings, struct buf *problems)
+{
+    struct config_sources sources = {0};
+    enum result result = settings_load(argc, argv, environ, settings, &sources, problems);
+    if (settings->help) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    if (settings->version)
+        return print_version();
+    if (result == RESULT_NO_MEMORY)
+        return EXIT_FAILED;
+    const struct command_entry *command = find_command(&sources, problems);
+    if (!command || config_verdict(problems) != RESULT_OK) {
+        fprintf(stderr, "%s\nbridge --help lists commands and options.\n", buf_text(problems));
+        return EXIT_USAGE;
+    }
+    if (!command->main)
+        return print_version();
+    log_start("bridge", settings->level);
+    return command->main(settings, &sources);
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct buf problems;
+    buf_init(&problems, CONFIG_PROBLEMS_MAX);
+    enum exit_code code = run(argc, argv, &settings, &problems);
+    buf_done(&problems);
+    settings_free(&settings);
+    return (int)code;
+}

@@ -1,0 +1,202 @@
+/* bridge run: a pump per sink, the nudge socket, the status server. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "bridge/commands.h"
+#include "bridge/pump.h"
+#include "bridge/sink_postgres.h"
+#include "bridge/sink_rabbitmq.h"
+#include "bridge/status_api.h"
+#include "core/accounting.h"
+#include "core/nudge.h"
+
+enum { PUMPS_MAX = 2, TICK_MS = 1000, PEER_DEADLINE_MS = 15000, WAIT_FOR_FOLDER_MS = 1000 };
+
+struct bridge {
+    struct settings *settings;
+    struct pg_options postgres;
+    struct amqp_options rabbitmq;
+    struct status_api status;
+    int lock;
+    int signals; /* signalfd */
+    int nudges;  /* datagram socket */
+    struct ledger *ledger;
+    struct pump *pumps[PUMPS_MAX];
+    size_t pump_count;
+    struct http_server *server;
+};
+
+/* Blocked in every thread; they are read from a descriptor. */
+static int open_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+static enum result start_pump(struct bridge *bridge, struct sink sink, struct error *error)
+{
+    const struct pump_options options = {
+        .data_dir = bridge->settings->data_dir,
+        .ledger = bridge->ledger,
+        .sink = sink,
+        .clock = &clock_system,
+        .random = &random_system,
+    };
+    enum result result = pump_start(&options, &bridge->pumps[bridge->pump_count], error);
+    if (result == RESULT_OK)
+        bridge->pump_count++;
+    return result;
+}
+
+static enum result start_pumps(struct bridge *bridge, struct error *error)
+{
+    struct settings *settings = bridge->settings;
+    struct sink sink;
+    enum result result = RESULT_OK;
+    bridge->postgres = (struct pg_options){.url = settings->postgres_url,
+                                           .application_name = "tillbox-bridge",
+                                           .deadline_ms = PEER_DEADLINE_MS,
+                                           .clock = &clock_system};
+    bridge->rabbitmq = (struct amqp_options){.url = settings->amqp_url,
+                                             .password = settings->amqp_password,
+                                             .ca_file = settings->amqp_ca_file,
+                                             .deadline_ms = PEER_DEADLINE_MS,
+                                             .clock = &clock_system};
+    if (settings->postgres_url) {
+        result = sink_postgres_new(&bridge->postgres, &random_system, &sink);
+        if (result == RESULT_OK)
+            result = start_pump(bridge, sink, error);
+    }
+    if (result == RESULT_OK && settings->amqp_url) {
+        result = sink_rabbitmq_new(&bridge->rabbitmq, &sink);
+        if (result == RESULT_OK)
+            result = start_pump(bridge, sink, error);
+    }
+    return result;
+}
+
+static enum result start_status(struct bridge *bridge, struct error *error)
+{
+    bridge->status =
+        (struct status_api){.settings = bridge->settings, .clock = &clock_system};
+    const struct http_server_options options = {
+        .host = bridge->settings->status_listen.host,
+        .port = bridge->settings->status_listen.port,
+        .clock = &clock_system,
+        .screen = status_api_screen,
+        .handle = status_api_handle,
+        .context = &bridge->status,
+    };
+    return http_server_start(&options, &bridge->server, error);
+}
+
+static enum result start(struct bridge *bridge, struct error *error)
+{
+    const char *data_dir = bridge->settings->data_dir;
+    enum result result = accounting_lock_bridge(data_dir, &bridge->lock, error);
+    if (result == RESULT_OK)
+        result = ledger_open(data_dir, &clock_system, &bridge->ledger, error);
+    if (result == RESULT_OK)
+        result = nudge_listen(data_dir, &bridge->nudges, error);
+    if (result == RESULT_OK)
+        result = start_status(bridge, error);
+    return result == RESULT_OK ? start_pumps(bridge, error) : result;
+}
+
+static void tick(struct bridge *bridge)
+{
+    for (size_t i = 0; i < bridge->pump_count; i++)
+        pump_watch(bridge->pumps[i]);
+    http_server_sweep(bridge->server);
+}
+
+/* Until SIGTERM or SIGINT. */
+static void serve(struct bridge *bridge)
+{
+    struct pollfd descriptors[] = {{.fd = bridge->signals, .events = POLLIN},
+                                   {.fd = bridge->nudges, .events = POLLIN}};
+    int64_t ticked_ms = clock_monotonic_ms(&clock_system);
+    while (!(descriptors[0].revents & POLLIN)) {
+        int ready = poll(descriptors, ARRAY_LENGTH(descriptors), TICK_MS);
+        if (ready > 0 && (descriptors[1].revents & POLLIN) && nudge_drain(bridge->nudges))
+            for (size_t i = 0; i < bridge->pump_count; i++)
+                pump_nudge(bridge->pumps[i]);
+        int64_t now_ms = clock_monotonic_ms(&clock_system);
+        if (now_ms - ticked_ms >= TICK_MS) {
+            tick(bridge);
+            ticked_ms = now_ms;
+        }
+    }
+}
+
+static void stop(struct bridge *bridge)
+{
+    for (size_t i = 0; i < bridge->pump_count; i++)
+        pump_stop(bridge->pumps[i]);
+    http_server_stop(bridge->server);
+    ledger_close(bridge->ledger);
+    if (bridge->nudges >= 0)
+        close(bridge->nudges);
+    if (bridge->lock >= 0)
+        close(bridge->lock);
+    close(bridge->signals);
+}
+
+static void log_ready(const struct bridge *bridge)
+{
+    LOG(LOG_INFO, "bridge.ready", LOG_TEXT("version", TILLBOX_VERSION),
+        LOG_TEXT("status_host", bridge->settings->status_listen.host),
+        LOG_INT("status_port", http_server_port(bridge->server)),
+        LOG_TEXT("postgres", bridge->settings->postgres_url ? "on" : "off"),
+        LOG_TEXT("rabbitmq", bridge->settings->amqp_url ? "on" : "off"));
+}
+
+/* The appliance makes the folder; a bridge that starts first waits for it. False on a signal. */
+static bool wait_for_folder(struct bridge *bridge)
+{
+    struct pollfd signals = {.fd = bridge->signals, .events = POLLIN};
+    bool told = false;
+    while (access(bridge->settings->data_dir, F_OK) != 0) {
+        if (!told)
+            LOG(LOG_INFO, "bridge.waiting", LOG_TEXT("for", bridge->settings->data_dir));
+        told = true;
+        if (poll(&signals, 1, WAIT_FOR_FOLDER_MS) > 0)
+            return false;
+    }
+    return true;
+}
+
+enum exit_code command_run(struct settings *settings, const struct config_sources *sources)
+{
+    (void)sources;
+    struct error error = {0};
+    struct bridge bridge = {.settings = settings, .lock = -1, .nudges = -1};
+    bridge.signals = open_signals();
+    if (!wait_for_folder(&bridge))
+        return EXIT_DONE;
+    enum result result = start(&bridge, &error);
+    if (result == RESULT_OK) {
+        log_ready(&bridge);
+        serve(&bridge);
+        LOG(LOG_INFO, "bridge.stopping");
+    } else {
+        LOG(LOG_ERROR, "bridge.start_failed", LOG_TEXT("result", result_text(result)),
+            LOG_TEXT("error", error.text));
+    }
+    stop(&bridge);
+    if (result == RESULT_LOCKED)
+        return EXIT_IN_USE;
+    return result == RESULT_OK ? EXIT_DONE : EXIT_FAILED;
+}

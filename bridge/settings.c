@@ -1,0 +1,74 @@
+#include "bridge/settings.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct settings, member)
+
+enum { PASSWORD_MAX = 512 };
+
+static const struct option OPTIONS[] = {
+    {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
+     "FILE", "settings file; only a file named here has to exist"},
+    {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
+     "folder of the journal; bridge.db is kept beside it"},
+    {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
+     "head office's database, postgresql://…; without it the sink is off"},
+    {"amqp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_url), NULL, 0, 0, "URL",
+     "head office's broker, amqp:// or amqps://; without it the sink is off"},
+    {"amqp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_password_file), NULL, 0, 0,
+     "FILE", "file with the broker's password, in place of the URL's"},
+    {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that the broker's certificate must come from (amqps)"},
+    {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
+     "HOST:PORT", "address of /status, /healthz and /metrics"},
+    {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
+     "further names under which the status may be asked for, without ports"},
+    {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
+     "debug, info, warn or error"},
+    {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
+     "answer in JSON (status)"},
+    {"help", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(help), "false", 0, 0, NULL, "print this"},
+    {"version", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(version), "false", 0, 0, NULL,
+     "print the version"},
+};
+
+const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
+
+static void load_password(struct settings *settings, const struct config_sources *sources,
+                          struct buf *problems)
+{
+    struct error error = {0};
+    bool exposed = false;
+    if (!settings->amqp_password_file)
+        return;
+    if (config_read_secret_file(settings->amqp_password_file, PASSWORD_MAX, &error,
+                                &settings->amqp_password, &exposed) != RESULT_OK)
+        config_add_problem(sources, "amqp_password_file", problems, "%s", error.text);
+}
+
+enum result settings_load(int argc, char *const argv[], char *const environment[],
+                          struct settings *settings, struct config_sources *sources,
+                          struct buf *problems)
+{
+    enum result result =
+        config_load(&SETTINGS, argc, argv, environment, settings, sources, problems);
+    if (result == RESULT_NO_MEMORY)
+        return result;
+    load_password(settings, sources, problems);
+    settings->level = LOG_INFO;
+    if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
+        config_add_problem(sources, "log_level", problems,
+                           "\"%s\" is none of debug, info, warn, error", settings->log_level);
+    return config_verdict(problems);
+}
+
+void settings_free(struct settings *settings)
+{
+    if (settings->amqp_password)
+        explicit_bzero(settings->amqp_password, strlen(settings->amqp_password));
+    free(settings->amqp_password);
+    settings->amqp_password = NULL;
+    config_free_settings(&SETTINGS, settings);
+}

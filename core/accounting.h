@@ -1,0 +1,56 @@
+/* Where every event is: what the bridge and the appliance both report, read from the journal and from
+ * bridge.db without writing to either. It works while the bridge is down.
+ *
+ * For each sink every sequence of the journal is delivered, parked, or pending beyond the cursor.
+ * `unaccounted` is what is none of these: the sum is taken from counts that are kept apart, so that
+ * an event that slipped past would show. It must be 0. */
+#ifndef TILLBOX_CORE_ACCOUNTING_H
+#define TILLBOX_CORE_ACCOUNTING_H
+
+#include <stdint.h>
+
+#include "core/json.h"
+
+enum { ACCOUNTING_SINKS_MAX = 4, ACCOUNTING_WORD_SIZE = 16, ACCOUNTING_TEXT_SIZE = 256 };
+
+struct accounting_sink {
+    char name[ACCOUNTING_WORD_SIZE];
+    char state[ACCOUNTING_WORD_SIZE];   /* starting, running, down, stopped */
+    char breaker[ACCOUNTING_WORD_SIZE]; /* closed, open, half-open */
+    int64_t cursor;
+    int64_t delivered;
+    int64_t parked;        /* open: refused, or held behind a refused one */
+    int64_t settled;       /* parked once, since delivered by a replay or discarded */
+    int64_t pending;       /* beyond the cursor: the backlog */
+    int64_t unaccounted;
+    int64_t oldest_pending_ms; /* when the oldest pending event happened, since 1970; 0: none */
+    int64_t last_delivered_at_ms; /* 0: never */
+    int64_t last_error_at_ms;     /* 0: never */
+    char last_error[ACCOUNTING_TEXT_SIZE];
+};
+
+struct accounting {
+    int64_t head; /* the journal's last sequence */
+    bool bridge_running;
+    size_t sink_count; /* 0: there has been no bridge here */
+    struct accounting_sink sinks[ACCOUNTING_SINKS_MAX];
+};
+
+/* RESULT_NOT_FOUND while there is no journal. */
+MUST_CHECK enum result accounting_read(const char *data_dir, struct accounting *ret_accounting,
+                                       struct error *error);
+
+/* Writes `bridge_running`, `backlog` (the largest), `unaccounted_events` and the array `sinks` into an
+ * object that is open. `now_ms` is the wall clock. */
+void accounting_write(const struct accounting *accounting, int64_t now_ms,
+                      struct json_writer *writer);
+
+/* The same as metrics, in the Prometheus text format. */
+void accounting_write_metrics(const struct accounting *accounting, int64_t now_ms, struct buf *out);
+
+/* The bridge holds a lock on this file while it runs. RESULT_LOCKED if another process has it. The
+ * descriptor is released with close(2). */
+MUST_CHECK enum result accounting_lock_bridge(const char *data_dir, int *ret_descriptor,
+                                              struct error *error);
+
+#endif
