@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 enum {
-    READER_BUSY_MS = 2000,
+    READER_BUSY_MS = 100,
     SHARED_BUSY_MS = 10000,
     ALL_PAGES = -1,
     STOP_CHECK_OPCODES = 10000,
