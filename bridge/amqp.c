@@ -26,6 +26,14 @@ enum {
 
 static const int64_t NO_DEADLINE_MS = INT64_MAX;
 
+/* A message off a queue; its texts are copied, for libraries don't end them with a NUL. */
+struct amqp_delivery {
+    uint64_t tag;
+    amqp_message_t message;
+    char id[AMQP_ID_SIZE];
+    char type[64];
+};
+
 struct amqp {
     struct amqp_options options;
     amqp_connection_state_t connection;
@@ -409,4 +417,134 @@ enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event
     if (frame.frame_type != AMQP_FRAME_METHOD)
         return DELIVERY_DONE;
     return read_method(amqp, &frame, ret_event, error);
+}
+
+enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error)
+{
+    struct amqp_event event;
+    bool returned = false;
+    for (;;) {
+        enum delivery done = amqp_wait(amqp, amqp->options.deadline_ms, &event, error);
+        if (done != DELIVERY_DONE)
+            return done;
+        if (event.kind == AMQP_NOTHING || event.kind == AMQP_BLOCKED) {
+            error_write(error, "the broker doesn't confirm");
+            return DELIVERY_DOWN;
+        }
+        if (event.kind == AMQP_RETURN)
+            returned = true;
+        if ((event.kind != AMQP_ACK && event.kind != AMQP_NACK) || event.tag < tag)
+            continue;
+        if (event.kind == AMQP_ACK && !returned)
+            return DELIVERY_DONE;
+        error_write(error, returned ? "unroutable: no queue takes events of this type"
+                                    : "the broker said no (nack); a queue may be full");
+        return returned ? DELIVERY_REFUSED : DELIVERY_TRANSIENT;
+    }
+}
+
+static enum delivery read_delivery(struct amqp *amqp, uint64_t tag,
+                                   struct amqp_delivery **ret_delivery, struct error *error)
+{
+    struct amqp_delivery *delivery = calloc(1, sizeof *delivery);
+    if (!delivery) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
+    delivery->tag = tag;
+    begin_call(amqp);
+    amqp_rpc_reply_t reply = amqp_read_message(amqp->connection, CHANNEL, &delivery->message, 0);
+    end_call(amqp);
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+        free(delivery);
+        return check_reply("reading a message", reply, NULL, error);
+    }
+    const amqp_basic_properties_t *properties = &delivery->message.properties;
+    if (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
+        copy_bytes(delivery->id, sizeof delivery->id, properties->message_id);
+    if (properties->_flags & AMQP_BASIC_TYPE_FLAG)
+        copy_bytes(delivery->type, sizeof delivery->type, properties->type);
+    *ret_delivery = delivery;
+    return DELIVERY_DONE;
+}
+
+enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
+                       struct error *error)
+{
+    begin_call(amqp);
+    amqp_maybe_release_buffers(amqp->connection);
+    amqp_rpc_reply_t reply =
+        amqp_basic_get(amqp->connection, CHANNEL, amqp_cstring_bytes(queue), 0);
+    end_call(amqp);
+    enum delivery done = check_reply(queue, reply, NULL, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    if (reply.reply.id == AMQP_BASIC_GET_EMPTY_METHOD) {
+        *ret_delivery = NULL;
+        return DELIVERY_DONE;
+    }
+    const amqp_basic_get_ok_t *got = reply.reply.decoded;
+    return read_delivery(amqp, got->delivery_tag, ret_delivery, error);
+}
+
+void amqp_delivery_free(struct amqp_delivery *delivery)
+{
+    if (!delivery)
+        return;
+    amqp_destroy_message(&delivery->message);
+    free(delivery);
+}
+
+const char *amqp_delivery_id(const struct amqp_delivery *delivery)
+{
+    return delivery->id;
+}
+
+const char *amqp_delivery_type(const struct amqp_delivery *delivery)
+{
+    return delivery->type;
+}
+
+enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
+                           const char *exchange, const char *key, struct error *error)
+{
+    begin_call(amqp);
+    int status = amqp_basic_publish(amqp->connection, CHANNEL, amqp_cstring_bytes(exchange),
+                                    amqp_cstring_bytes(key), 1, 0, &delivery->message.properties,
+                                    delivery->message.body);
+    end_call(amqp);
+    if (status != AMQP_STATUS_OK)
+        return fail_status("publishing", status, error);
+    return amqp_await_confirm(amqp, amqp->next_tag++, error);
+}
+
+enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
+                               struct error *error)
+{
+    begin_call(amqp);
+    int status = amqp_basic_ack(amqp->connection, CHANNEL, delivery->tag, 0);
+    end_call(amqp);
+    return status == AMQP_STATUS_OK ? DELIVERY_DONE : fail_status("acknowledging", status, error);
+}
+
+enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
+                             struct error *error)
+{
+    begin_call(amqp);
+    int status = amqp_basic_nack(amqp->connection, CHANNEL, delivery->tag, 0, 1);
+    end_call(amqp);
+    return status == AMQP_STATUS_OK ? DELIVERY_DONE : fail_status("giving back", status, error);
+}
+
+enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
+                                struct error *error)
+{
+    begin_call(amqp);
+    const amqp_queue_declare_ok_t *found = amqp_queue_declare(
+        amqp->connection, CHANNEL, amqp_cstring_bytes(queue), 1, 0, 0, 0, amqp_empty_table);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    end_call(amqp);
+    if (found)
+        *ret_length = found->message_count;
+    return check_reply(queue, reply, NULL, error);
 }

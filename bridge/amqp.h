@@ -93,4 +93,31 @@ struct amqp_event {
 enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
                         struct error *error) MUST_CHECK;
 
+/* Taking messages off a queue, one at a time. */
+struct amqp_delivery;
+
+/* `*ret_delivery` is NULL if the queue is empty; otherwise the caller frees it. What is neither
+ * acknowledged nor given back returns to the queue when the connection closes. */
+enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
+                       struct error *error) MUST_CHECK;
+void amqp_delivery_free(struct amqp_delivery *delivery);
+
+/* The message's own id and type; "" if it has none. */
+const char *amqp_delivery_id(const struct amqp_delivery *delivery);
+const char *amqp_delivery_type(const struct amqp_delivery *delivery);
+
+/* Publishes it again, with all its properties, and waits for the confirm. Nothing else may be on its
+ * way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked. */
+enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
+                           const char *exchange, const char *key, struct error *error) MUST_CHECK;
+enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
+                               struct error *error) MUST_CHECK;
+enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
+                             struct error *error) MUST_CHECK;
+enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
+                                struct error *error) MUST_CHECK;
+
+/* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
+enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;
+
 #endif

@@ -58,6 +58,8 @@ extern const size_t SCHEMA_BRIDGE_count;
                   " AND state <> 'delivered') OR EXISTS (SELECT 1 FROM parked WHERE sink = ?1"     \
                   " AND order_id = nullif(?3, 0) AND sequence < ?2"                                \
                   " AND state IN ('refused', 'held'))")                                            \
+    X(HAS_OPEN_BEFORE, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence < ?2"     \
+                       " AND order_id = ?3 AND state IN ('refused', 'held'))")                     \
     X(SETTLE_PARKED, "UPDATE parked SET state = ?3, settled_reason = ?4, settled_at_ms = ?5"       \
                      " WHERE sink = ?1 AND sequence = ?2 AND state IN ('refused', 'held')")        \
     X(NOTE_DEAD_LETTERED, "UPDATE parked SET dead_lettered = 1 WHERE sink = ?1 AND sequence = ?2")
@@ -360,20 +362,33 @@ enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter
     return result;
 }
 
-enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
-                              int64_t order_id, bool *ret_blocked, struct error *error)
+/* Runs a statement that answers a question about an event with 0 or 1. */
+static enum result ask(struct ledger *ledger, enum ledger_statement question, const char *sink,
+                       int64_t sequence, int64_t order_id, bool *ret_yes, struct error *error)
 {
     bool row = false;
     pthread_mutex_lock(&ledger->lock);
-    struct statement *select = statement_for(ledger, LEDGER_IS_BLOCKED, sink);
+    struct statement *select = statement_for(ledger, question, sink);
     statement_bind_int(select, 2, sequence);
     statement_bind_int(select, 3, order_id);
     enum result result = statement_step(select, &row, error);
     if (result == RESULT_OK)
-        *ret_blocked = row && statement_int(select, 0) == 1;
+        *ret_yes = row && statement_int(select, 0) == 1;
     statement_reset(select);
     pthread_mutex_unlock(&ledger->lock);
     return result;
+}
+
+enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
+                              int64_t order_id, bool *ret_blocked, struct error *error)
+{
+    return ask(ledger, LEDGER_IS_BLOCKED, sink, sequence, order_id, ret_blocked, error);
+}
+
+enum result ledger_has_open_before(struct ledger *ledger, const char *sink, int64_t sequence,
+                                   int64_t order_id, bool *ret_open, struct error *error)
+{
+    return ask(ledger, LEDGER_HAS_OPEN_BEFORE, sink, sequence, order_id, ret_open, error);
 }
 
 static enum result update_one(struct ledger *ledger, struct statement *update, struct error *error)

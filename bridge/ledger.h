@@ -105,6 +105,11 @@ MUST_CHECK enum result ledger_each_parked(struct ledger *ledger, const struct pa
 MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
                                          int64_t order_id, bool *ret_blocked, struct error *error);
 
+/* Is an earlier event of the order open? */
+MUST_CHECK enum result ledger_has_open_before(struct ledger *ledger, const char *sink,
+                                              int64_t sequence, int64_t order_id, bool *ret_open,
+                                              struct error *error);
+
 /* Ends an open row; `state` is PARKED_DELIVERED or PARKED_DISCARDED. RESULT_NOT_FOUND if no open
  * row is there. */
 MUST_CHECK enum result ledger_settle_parked(struct ledger *ledger, const char *sink,

@@ -14,6 +14,9 @@ struct command_entry {
 static const struct command_entry COMMANDS[] = {
     {"run", command_run, "bring every event to head office"},
     {"status", command_status, "say where every event is; exit 1 if something needs a person"},
+    {"parked", command_parked, "list, show or discard what head office refused"},
+    {"replay", command_replay, "send parked events again, or a range, or what is in order.failed"},
+    {"reconcile", command_reconcile, "compare the journal with head office; name what is missing"},
     {"migrate", command_migrate, "bring head office's database up to date"},
     {"topology", command_topology, "declare exchanges and queues on head office's broker"},
     {"version", NULL, "print the version"},
@@ -33,7 +36,11 @@ static void print_help(FILE *stream)
 #undef X
     fprintf(stream, "\nExamples:\n"
                     "  bridge run --data-dir ./var --postgres-url postgresql://…  --amqp-url amqp://…\n"
-                    "  bridge status --data-dir ./var --json\n");
+                    "  bridge status --data-dir ./var --json\n"
+                    "  bridge parked list --data-dir ./var\n"
+                    "  bridge parked discard --id 0190…  --reason \"paid twice, refunded by hand\"\n"
+                    "  bridge replay --sink rabbitmq --dry-run\n"
+                    "  bridge replay --from 1 --to 5000 --rate 500\n");
 }
 
 static const struct command_entry *find_command(const struct config_sources *sources,
@@ -45,9 +52,10 @@ static const struct command_entry *find_command(const struct config_sources *sou
     }
     for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
         if (strcmp(COMMANDS[i].name, sources->operands[0]) == 0) {
-            if (sources->operand_count > 1)
+            size_t words = COMMANDS[i].main == command_parked ? 2 : 1;
+            if (sources->operand_count > words)
                 buf_append_format(problems, "%s: \"%s\" is one argument too many\n",
-                                  COMMANDS[i].name, sources->operands[1]);
+                                  COMMANDS[i].name, sources->operands[words]);
             return &COMMANDS[i];
         }
     buf_append_format(problems, "\"%s\" is no command\n", sources->operands[0]);

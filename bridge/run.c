@@ -10,25 +10,23 @@
 #include <unistd.h>
 
 #include "bridge/commands.h"
+#include "bridge/peers.h"
 #include "bridge/pump.h"
-#include "bridge/sink_postgres.h"
-#include "bridge/sink_rabbitmq.h"
 #include "bridge/status_api.h"
 #include "core/accounting.h"
 #include "core/nudge.h"
 
-enum { PUMPS_MAX = 2, TICK_MS = 1000, PEER_DEADLINE_MS = 15000, WAIT_FOR_FOLDER_MS = 1000 };
+enum { TICK_MS = 1000, WAIT_FOR_FOLDER_MS = 1000 };
 
 struct bridge {
     struct settings *settings;
-    struct pg_options postgres;
-    struct amqp_options rabbitmq;
+    struct peers peers;
     struct status_api status;
     int lock;
     int signals; /* signalfd */
     int nudges;  /* datagram socket */
     struct ledger *ledger;
-    struct pump *pumps[PUMPS_MAX];
+    struct pump *pumps[PEERS_MAX];
     size_t pump_count;
     struct http_server *server;
 };
@@ -62,28 +60,12 @@ static enum result start_pump(struct bridge *bridge, struct sink sink, struct er
 
 static enum result start_pumps(struct bridge *bridge, struct error *error)
 {
-    struct settings *settings = bridge->settings;
-    struct sink sink;
-    enum result result = RESULT_OK;
-    bridge->postgres = (struct pg_options){.url = settings->postgres_url,
-                                           .application_name = "tillbox-bridge",
-                                           .deadline_ms = PEER_DEADLINE_MS,
-                                           .clock = &clock_system};
-    bridge->rabbitmq = (struct amqp_options){.url = settings->amqp_url,
-                                             .password = settings->amqp_password,
-                                             .ca_file = settings->amqp_ca_file,
-                                             .deadline_ms = PEER_DEADLINE_MS,
-                                             .clock = &clock_system};
-    if (settings->postgres_url) {
-        result = sink_postgres_new(&bridge->postgres, &random_system, &sink);
-        if (result == RESULT_OK)
-            result = start_pump(bridge, sink, error);
-    }
-    if (result == RESULT_OK && settings->amqp_url) {
-        result = sink_rabbitmq_new(&bridge->rabbitmq, &sink);
-        if (result == RESULT_OK)
-            result = start_pump(bridge, sink, error);
-    }
+    struct sink sinks[PEERS_MAX];
+    size_t count = 0;
+    peers_init(&bridge->peers, bridge->settings);
+    enum result result = peers_sinks(&bridge->peers, NULL, sinks, &count);
+    for (size_t i = 0; i < count && result == RESULT_OK; i++)
+        result = start_pump(bridge, sinks[i], error);
     return result;
 }
 

@@ -15,6 +15,22 @@ struct settings {
     struct listen_address status_listen;
     struct string_list allowed_hosts;
     char *log_level;
+
+    /* Of single commands: */
+    char *sink;
+    char *id;
+    int64_t order;
+    char *type;
+    char *since;
+    char *until;
+    int64_t from;
+    int64_t to;
+    int64_t limit;
+    int64_t rate;
+    char *reason;
+    bool queue;
+    bool dry_run;
+    bool repair;
     bool json;
     bool help;
     bool version;

@@ -35,6 +35,9 @@ struct sink_ops {
 
     void (*deliver)(void *sink, const struct batch *batch, struct delivery_report *ret_report);
 
+    /* As deliver, for events whose turn is over: replays. Leaves the peer's cursor alone. */
+    void (*resend)(void *sink, const struct batch *batch, struct delivery_report *ret_report);
+
     /* Sends a parked event to the dead letters; NULL if the sink has none. */
     enum delivery (*dead_letter)(void *sink, const char *payload, size_t size,
                                  const struct journal_event *event, const char *reason,

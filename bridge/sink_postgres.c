@@ -190,16 +190,16 @@ static enum delivery judge(const struct sink_postgres *sink, enum delivery done)
     return done; /* TB001 is DELIVERY_DOWN: attaching again compares the heads */
 }
 
-/* Runs again what the server asks to be run again, then takes it for an outage: the events are not
- * to blame. */
-static enum delivery take_events(struct sink_postgres *sink, const char *const values[7],
-                                 struct error *error)
+/* Runs again what the server asks to be run again, then takes it for an outage: the events are not to
+ * blame. */
+static enum delivery run_again(struct sink_postgres *sink, const char *sql, size_t count,
+                               const char *const values[], struct error *error)
 {
     static const struct retry_options RETRY = {.base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS};
     struct retry retry;
     retry_init(&retry, &RETRY);
     for (int tries = 1;; tries++) {
-        enum delivery done = pg_run(sink->pg, TAKE_EVENTS, 7, values, NULL, error);
+        enum delivery done = pg_run(sink->pg, sql, count, values, NULL, error);
         if (done != DELIVERY_TRANSIENT)
             return done == DELIVERY_DONE ? done : judge(sink, done);
         if (tries == TRIES)
@@ -208,21 +208,38 @@ static enum delivery take_events(struct sink_postgres *sink, const char *const v
     }
 }
 
-static enum delivery deliver_part(struct sink_postgres *sink, const struct batch *batch,
-                                  const struct part *part, struct error *error)
+/* With the cursor, or as a replay without. */
+static enum delivery take_part(struct sink_postgres *sink, const struct part *part,
+                               struct error *error)
 {
     char after[NUMBER_SIZE], through[NUMBER_SIZE], head[HEX_SIZE];
+    format_number(sink->last_sequence, after);
+    format_number(part->through, through);
+    format_hash(part->hash, head);
+    const char *const values[7] = {sink->info.device_id, sink->info.journal_id,
+                                   sink->info.location,  after,
+                                   through,              head,
+                                   buf_text(&sink->events)};
+    enum delivery done = run_again(sink, TAKE_EVENTS, ARRAY_LENGTH(values), values, error);
+    if (done == DELIVERY_DONE)
+        sink->last_sequence = part->through;
+    return done;
+}
+
+static enum delivery store_part(struct sink_postgres *sink, struct error *error)
+{
+    const char *const values[] = {sink->info.device_id, buf_text(&sink->events)};
+    return run_again(sink, STORE_EVENTS, ARRAY_LENGTH(values), values, error);
+}
+
+static enum delivery deliver_part(struct sink_postgres *sink, const struct batch *batch,
+                                  const struct part *part, bool again, struct error *error)
+{
     if (write_events(sink, batch, part) != RESULT_OK) {
         error_write(error, "the batch doesn't fit into memory");
         return DELIVERY_DOWN;
     }
-    format_number(sink->last_sequence, after);
-    format_number(part->through, through);
-    format_hash(part->hash, head);
-    const char *const values[7] = {
-        sink->info.device_id,   sink->info.journal_id, sink->info.location, after, through, head,
-        buf_text(&sink->events)};
-    return take_events(sink, values, error);
+    return again ? store_part(sink, error) : take_part(sink, part, error);
 }
 
 /* The part that starts at `first` and has up to `count` events. The last one speaks for everything
@@ -236,26 +253,33 @@ static struct part part_of(const struct batch *batch, size_t first, size_t count
     return (struct part){first, count, last->sequence, last->hash};
 }
 
-/* Refused data is closed in on by halving: what comes before it goes through, and it alone is
- * named. */
-static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
+/* Refused data is closed in on by halving: what comes before it goes through, and it alone is named. */
+static void deliver_parts(struct sink_postgres *sink, const struct batch *batch, bool again,
+                          struct delivery_report *ret_report)
 {
-    struct sink_postgres *sink = self;
     struct delivery_report report = {.verdict = DELIVERY_DONE};
     size_t count = batch->count;
     do {
         struct part part = part_of(batch, report.delivered, count);
-        enum delivery done = deliver_part(sink, batch, &part, &report.reason);
-        if (done == DELIVERY_DONE) {
+        enum delivery done = deliver_part(sink, batch, &part, again, &report.reason);
+        if (done == DELIVERY_DONE)
             report.delivered += part.count;
-            sink->last_sequence = part.through;
-        } else if (done == DELIVERY_REFUSED && part.count > 1) {
+        else if (done == DELIVERY_REFUSED && part.count > 1)
             count = part.count / 2;
-        } else {
+        else
             report.verdict = done;
-        }
     } while (report.verdict == DELIVERY_DONE && report.delivered < batch->count);
     *ret_report = report;
+}
+
+static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
+{
+    deliver_parts(self, batch, false, ret_report);
+}
+
+static void resend(void *self, const struct batch *batch, struct delivery_report *ret_report)
+{
+    deliver_parts(self, batch, true, ret_report);
 }
 
 static enum delivery idle(void *self, struct error *error)
@@ -280,6 +304,7 @@ static const struct sink_ops OPS = {
     .attach = attach,
     .detach = detach,
     .deliver = deliver,
+    .resend = resend,
     .idle = idle,
     .free = sink_free,
 };
@@ -295,20 +320,4 @@ enum result sink_postgres_new(const struct pg_options *options, const struct ran
     buf_init(&sink->events, BATCH_BYTES_MAX);
     *ret_sink = (struct sink){.ops = &OPS, .self = sink, .page_events = SINK_POSTGRES_PAGE};
     return RESULT_OK;
-}
-
-enum delivery sink_postgres_store(struct pg *pg, const struct journal_info *info,
-                                  const char *payload, size_t size, struct error *error)
-{
-    struct buf events;
-    buf_init(&events, size + 2);
-    buf_append(&events, "[", 1);
-    buf_append(&events, payload, size);
-    buf_append(&events, "]", 1);
-    const char *const values[] = {info->device_id, buf_text(&events)};
-    enum delivery done = DELIVERY_DOWN;
-    if (buf_result(&events) == RESULT_OK)
-        done = pg_run(pg, STORE_EVENTS, 2, values, NULL, error);
-    buf_done(&events);
-    return done;
 }

@@ -13,8 +13,4 @@ enum { SINK_POSTGRES_PAGE = 1000 };
 MUST_CHECK enum result sink_postgres_new(const struct pg_options *options,
                                          const struct random_source *random, struct sink *ret_sink);
 
-/* Stores one event again, outside the cursor. For replays. */
-enum delivery sink_postgres_store(struct pg *pg, const struct journal_info *info,
-                                  const char *payload, size_t size, struct error *error) MUST_CHECK;
-
 #endif

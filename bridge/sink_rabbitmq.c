@@ -237,31 +237,6 @@ static void deliver(void *self, const struct batch *batch, struct delivery_repor
     *ret_report = report;
 }
 
-/* The next confirm, for a message that is alone on its way. */
-static enum delivery await_confirm(struct sink_rabbitmq *sink, uint64_t tag, struct error *error)
-{
-    struct amqp_event event;
-    bool returned = false;
-    for (;;) {
-        enum delivery done = amqp_wait(sink->amqp, sink->options->deadline_ms, &event, error);
-        if (done != DELIVERY_DONE)
-            return done;
-        if (event.kind == AMQP_NOTHING || event.kind == AMQP_BLOCKED) {
-            error_write(error, "the broker doesn't confirm");
-            return DELIVERY_DOWN;
-        }
-        if (event.kind == AMQP_RETURN)
-            returned = true;
-        if ((event.kind == AMQP_ACK || event.kind == AMQP_NACK) && event.tag >= tag) {
-            bool taken = event.kind == AMQP_ACK && !returned;
-            return judge(taken      ? CONFIRM_TAKEN
-                         : returned ? CONFIRM_RETURNED
-                                    : CONFIRM_NACKED,
-                         DELIVERY_DONE, error);
-        }
-    }
-}
-
 static enum delivery dead_letter(void *self, const char *payload, size_t size,
                                  const struct journal_event *event, const char *reason,
                                  int attempts, struct error *error)
@@ -285,7 +260,7 @@ static enum delivery dead_letter(void *self, const char *payload, size_t size,
         .header_count = 5,
     };
     enum delivery done = amqp_publish(sink->amqp, &message, &tag, error);
-    return done == DELIVERY_DONE ? await_confirm(sink, tag, error) : done;
+    return done == DELIVERY_DONE ? amqp_await_confirm(sink->amqp, tag, error) : done;
 }
 
 static enum delivery idle(void *self, struct error *error)
@@ -317,6 +292,7 @@ static const struct sink_ops OPS = {
     .attach = attach,
     .detach = detach,
     .deliver = deliver,
+    .resend = deliver, /* the broker has no cursor */
     .dead_letter = dead_letter,
     .idle = idle,
     .watch = watch,

@@ -1,6 +1,7 @@
 #include "core/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 static const int64_t NS_PER_SECOND = 1000000000;
@@ -81,4 +82,27 @@ void clock_format_utc(int64_t wall_ms, char ret_text[static CLOCK_TEXT_SIZE])
              (unsigned)(utc.tm_year + 1900) % 10000, (unsigned)(utc.tm_mon + 1) % 100,
              (unsigned)utc.tm_mday % 100, (unsigned)utc.tm_hour % 100, (unsigned)utc.tm_min % 100,
              (unsigned)utc.tm_sec % 100, (unsigned)ms % 1000);
+}
+
+enum result clock_parse_utc(const char *text, int64_t *ret_wall_ms)
+{
+    struct tm utc = {0};
+    char *end = NULL;
+    long ms = 0;
+    const char *rest = strptime(text, "%Y-%m-%d", &utc);
+    if (!rest)
+        return RESULT_MALFORMED;
+    if (*rest == 'T') {
+        rest = strptime(rest, "T%H:%M:%S", &utc);
+        if (rest && *rest == '.') {
+            ms = strtol(rest + 1, &end, 10);
+            rest = end == rest + 4 && ms >= 0 ? end : NULL;
+        }
+        if (!rest || *rest++ != 'Z')
+            return RESULT_MALFORMED;
+    }
+    if (*rest != '\0')
+        return RESULT_MALFORMED;
+    *ret_wall_ms = (int64_t)timegm(&utc) * MS_PER_SECOND + ms;
+    return RESULT_OK;
 }

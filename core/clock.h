@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/result.h"
+
 struct clock {
     /* Milliseconds since 1970-01-01T00:00:00Z. May jump either way. */
     int64_t (*wall_ms)(void *context);
@@ -27,5 +29,9 @@ enum { CLOCK_TEXT_SIZE = 32 };
 /* Writes `wall_ms` as RFC 3339 in UTC with milliseconds, "2026-01-31T09:05:00.250Z", with its NUL.
  * A moment outside the years 0 to 9999 is clamped to their ends. */
 void clock_format_utc(int64_t wall_ms, char ret_text[static CLOCK_TEXT_SIZE]);
+
+/* Reads "2026-01-31T09:05:00Z", with or without milliseconds, or "2026-01-31" for its first moment, in
+ * UTC. RESULT_MALFORMED for anything else. */
+MUST_CHECK enum result clock_parse_utc(const char *text, int64_t *ret_wall_ms);
 
 #endif

@@ -272,13 +272,12 @@ def wrong_values(contract, schema):
 
 
 def edge_values(contract, schema):
-    """The first and the last value that a property may have."""
+    """The first and the last value that a property may have, and null if it may be that."""
     schema = contract.look_up(schema)
+    nothing = [None] if "null" in schema["type"] else []
     if "minimum" in schema:
-        return [schema["minimum"], schema["maximum"]]
-    if "minLength" in schema:
-        return ["é" * schema["minLength"], "é" * schema["maxLength"]]
-    return []
+        return [schema["minimum"], schema["maximum"]] + nothing
+    return ["é" * schema["minLength"], "é" * schema["maxLength"]] + nothing
 
 
 def with_member(body, name, value):

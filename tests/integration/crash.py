@@ -3,11 +3,12 @@
 
 usage: tests/integration/crash.py [--build DIR] [--kills N] [--seed N]
 
-Tills sell, cancel and count stock over many connections at once; they are outside the box and write
-down each answer they get. Every other kill comes at a random moment, the rest at the very moment
-when a large order has been acknowledged: the answer is out, and if it went out before its COMMIT
-the journal hasn't got it. After each restart the journal must hold, once, whatever was acknowledged,
-and must add up. Requests with an Idempotency-Key that were cut off are sent again after the restart.
+Tills sell, cancel and count stock over many connections at once; they are outside the box and
+write down each answer they get. Every other kill comes at a random moment, the rest at the very
+moment when a large order has been acknowledged: the answer is out, and if it went out before its
+COMMIT the journal hasn't got it. After each restart the journal must hold, once, whatever was
+acknowledged, and must add up. Requests with an Idempotency-Key that were cut off are sent again
+after the restart.
 
 Exit code: 0 everything is accounted for, 1 something is missing, twice or doesn't add up."""
 

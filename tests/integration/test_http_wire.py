@@ -404,7 +404,8 @@ def test_clients_that_leave_in_an_answer_leave_nothing_behind(shop):
 def test_thousands_that_connect_and_leave_take_nothing_with_them(shop):
     descriptors = shop.descriptors()
     for n in range(3000):
-        leave(shop.orders_port if n % 2 else shop.inventory_port, b"", "reset" if n % 3 else "close")
+        port = shop.orders_port if n % 2 else shop.inventory_port
+        leave(port, b"", "reset" if n % 3 else "close")
     assert shop.sell().status == 201
     wait_until(lambda: shop.descriptors() <= descriptors, what="the end of every connection")
 

@@ -126,7 +126,8 @@ def test_keys_outlive_a_restart_and_a_kill(make_box):
     assert box.stock() == 999
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\there", "caf\xe9", "\x7f", "\x01"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "two words", "tab\there", "caf\xe9", "\x7f",
+                                 "\x01"])
 def test_a_key_has_1_to_255_visible_ascii_characters(shop, key):
     before = shop.contents()
     with Wire(shop.orders_port) as wire:

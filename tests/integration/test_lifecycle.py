@@ -409,6 +409,19 @@ def test_a_single_sale_that_could_not_be_flushed_is_not_acknowledged(fragile, fa
     expect_all_there(fragile, [])
 
 
+def test_a_sale_that_is_there_after_all_was_not_called_unmade(fragile, failing_disk):
+    failing_disk.fail("")
+    key = {"Idempotency-Key": "key"}
+    refused = fragile.sell(user_id=7, headers=key)
+    assert fragile.process.wait(20) == 5
+    failing_disk.work()
+    fragile.start()
+    was_made = sold_to(fragile) == [7]
+    assert fragile.sell(user_id=7, headers=key).status == 201
+    assert sold_to(fragile) == [7]
+    assert not (was_made and "was not made" in refused.json["detail"]), refused
+
+
 def test_a_checkpoint_that_could_not_be_flushed_ends_the_process_too(fragile, failing_disk):
     failing_disk.fail("journal.db")
     sellers = Sellers(fragile, 8)

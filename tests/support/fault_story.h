@@ -27,6 +27,9 @@ void story_end(struct story *story);
  * early or doesn't matter. */
 void story_tell(struct story *story);
 
+/* The same with a box that has been started. */
+void story_go_on(struct story *story);
+
 /* Reads the journal of `box`, which is closed and may be a copy: what was answered 2xx is there,
  * once; what was answered otherwise isn't, or, where `is_doubtful` says that its fate is open, is
  * there at most once. The box can be started again, does what is asked for again under the key

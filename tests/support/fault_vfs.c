@@ -178,8 +178,6 @@ static int shim_sync(sqlite3_file *file, int flags)
         fault_image_lose(entry->image, &state.luck);
     }
     unlock();
-    if (code == SQLITE_OK && !shim_of(file)->is_watched)
-        code = real_of(file)->pMethods->xSync(real_of(file), flags);
     return code;
 }
 

@@ -1,9 +1,9 @@
 /* SQLite's files, with faults on order and a memory of what a disk would hold.
  *
- * The shim stands over the unix VFS as the default of the process and does nothing until a folder
- * is watched. Then each call on a file of that folder is counted, can be made to fail, and, where
- * asked for, what it changes is recorded until a flush makes it safe. A flush goes no further than
- * the record: no test waits for a real disk. One folder at a time; from any thread. */
+ * The shim stands over the unix VFS as the default of the process. Each call on a file of the
+ * folder that it watches is counted, can be made to fail, and, where asked for, what it changes is
+ * recorded until a flush makes it safe. No flush reaches a real disk, in any folder: tests don't
+ * wait for one. One folder is watched at a time. From any thread. */
 #ifndef TILLBOX_TESTS_SUPPORT_FAULT_VFS_H
 #define TILLBOX_TESTS_SUPPORT_FAULT_VFS_H
 
