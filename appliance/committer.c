@@ -23,7 +23,10 @@ struct committer {
     struct queue queue;
     bool closed;
     struct committer_stats stats;
-    bool stopped; /* the thread has been joined; the stopper's own */
+    bool retiring;            /* there may be events to remove … */
+    int64_t retire_through;   /* … up to here */
+    int64_t retire_before_ms; /* … from before then */
+    bool stopped;             /* the thread has been joined; the stopper's own */
     /* The thread's own: */
     struct event appended[COMMITTER_BATCH_MAX];
     bool flush_failed;
@@ -320,15 +323,40 @@ static void process_batch(struct committer *committer, struct command *batch)
         give_up(committer);
 }
 
-/* Waits for commands; NULL when the queue is empty and closed. */
-static struct command *take_batch(struct committer *committer)
+/* One step of removing old events. */
+static void retire_events(struct committer *committer)
+{
+    struct error error = {0};
+    int64_t removed = 0;
+    pthread_mutex_lock(&committer->lock);
+    int64_t through = committer->retire_through, before_ms = committer->retire_before_ms;
+    pthread_mutex_unlock(&committer->lock);
+    enum result result =
+        journal_remove_events(committer->options.journal, through, before_ms, &removed, &error);
+    if (removed < JOURNAL_EVENTS_REMOVED) {
+        pthread_mutex_lock(&committer->lock);
+        committer->retiring = false;
+        pthread_mutex_unlock(&committer->lock);
+    }
+    if (result == RESULT_OK)
+        result = checkpoint(committer);
+    if (result != RESULT_OK && result != RESULT_BUSY)
+        LOG(LOG_WARN, "retention.failed", LOG_TEXT("error", error.text));
+    if (result == RESULT_SYNC_FAILED)
+        give_up(committer);
+}
+
+/* Waits for something to do. False when there is nothing left and the committer is closed; the
+ * batch is NULL when only old events are to be removed. */
+static bool take_work(struct committer *committer, struct command **ret_batch, bool *ret_retire)
 {
     pthread_mutex_lock(&committer->lock);
-    while (!committer->queue.first && !committer->closed)
+    while (!committer->queue.first && !committer->closed && !committer->retiring)
         pthread_cond_wait(&committer->wake, &committer->lock);
-    struct command *batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
+    *ret_batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
+    *ret_retire = committer->retiring && !committer->closed;
     pthread_mutex_unlock(&committer->lock);
-    return batch;
+    return *ret_batch || *ret_retire;
 }
 
 static void refuse_rest(struct command *batch)
@@ -340,14 +368,17 @@ static void refuse_rest(struct command *batch)
 static void *run(void *context)
 {
     struct committer *committer = context;
-    struct command *batch;
-    while ((batch = take_batch(committer)) != NULL) {
-        if (committer->flush_failed) {
+    struct command *batch = NULL;
+    bool retire = false;
+    while (take_work(committer, &batch, &retire)) {
+        if (batch && committer->flush_failed) {
             refuse_rest(batch);
             answer_batch(committer, batch);
-        } else {
+        } else if (batch) {
             process_batch(committer, batch);
         }
+        if (retire && !committer->flush_failed)
+            retire_events(committer);
     }
     return NULL;
 }
@@ -388,6 +419,16 @@ enum result committer_submit(struct committer *committer, struct command *comman
     if (result == RESULT_OK && first)
         pthread_cond_signal(&committer->wake);
     return result;
+}
+
+void committer_retire_events(struct committer *committer, int64_t through, int64_t before_ms)
+{
+    pthread_mutex_lock(&committer->lock);
+    committer->retiring = true;
+    committer->retire_through = through;
+    committer->retire_before_ms = before_ms;
+    pthread_mutex_unlock(&committer->lock);
+    pthread_cond_signal(&committer->wake);
 }
 
 void committer_stop(struct committer *committer)

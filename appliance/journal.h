@@ -103,6 +103,15 @@ MUST_CHECK enum result journal_end_event(struct journal *journal, struct error *
 /* The event that journal_end_event() appended last. */
 const struct event *journal_last_event(const struct journal *journal);
 
+enum { JOURNAL_EVENTS_REMOVED = 500 };
+
+/* Removes, in a transaction of its own, up to JOURNAL_EVENTS_REMOVED events from the chain's start:
+ * those up to `through` that happened before `before_ms`. The anchor moves along, so that the rest
+ * of the chain can still be verified. */
+MUST_CHECK enum result journal_remove_events(struct journal *journal, int64_t through,
+                                             int64_t before_ms, int64_t *ret_removed,
+                                             struct error *error);
+
 /* Answers under an Idempotency-Key. */
 enum { JOURNAL_KEY_SIZE = 16, JOURNAL_KEYS_SWEPT = 500 };
 

@@ -35,6 +35,10 @@
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                      \
     X(SWEEP_ANSWERS, "DELETE FROM idempotency_keys WHERE created_at_ms < ?1 AND id IN"        \
                      " (SELECT id FROM idempotency_keys ORDER BY id LIMIT ?2)")               \
+    X(OLD_EVENTS, "SELECT sequence, hash, occurred_at < ?2 FROM events WHERE sequence <= ?1"  \
+                  " ORDER BY sequence LIMIT ?3")                                              \
+    X(MOVE_ANCHOR, "UPDATE meta SET chain_anchor_sequence = ?1, chain_anchor_hash = ?2")      \
+    X(REMOVE_EVENTS, "DELETE FROM events WHERE sequence <= ?1")                               \
     X(SET_RUNNING, "UPDATE meta SET stopped_cleanly = 0, location = ?1")                      \
     X(SET_STOPPED, "UPDATE meta SET stopped_cleanly = 1")
 

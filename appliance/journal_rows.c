@@ -208,3 +208,60 @@ enum result journal_sweep_answers(struct journal *journal, int64_t before_ms, in
         *ret_removed = db_changes(journal->db);
     return result;
 }
+
+/* The last event, of those at the chain's start, that is old enough; its sequence is 0 if none is.
+ */
+static enum result find_last_old(struct journal *journal, int64_t through, int64_t before_ms,
+                                 struct journal_head *ret_last, struct error *error)
+{
+    struct statement *select = journal->statements[JOURNAL_OLD_EVENTS];
+    char before[CLOCK_TEXT_SIZE];
+    bool row = true;
+    clock_format_utc(before_ms, before);
+    statement_bind_int(select, 1, through);
+    statement_bind_text(select, 2, before, strlen(before));
+    statement_bind_int(select, 3, JOURNAL_EVENTS_REMOVED);
+    *ret_last = (struct journal_head){0};
+    enum result result = statement_step(select, &row, error);
+    while (result == RESULT_OK && row && statement_int(select, 2) == 1) {
+        ret_last->sequence = statement_int(select, 0);
+        memcpy(ret_last->hash, statement_blob(select, 1), SHA256_SIZE);
+        result = statement_step(select, &row, error);
+    }
+    statement_reset(select);
+    return result;
+}
+
+static enum result remove_through(struct journal *journal, const struct journal_head *last,
+                                  int64_t *ret_removed, struct error *error)
+{
+    struct statement *move = journal->statements[JOURNAL_MOVE_ANCHOR];
+    struct statement *remove = journal->statements[JOURNAL_REMOVE_EVENTS];
+    statement_bind_int(move, 1, last->sequence);
+    statement_bind_blob(move, 2, last->hash, SHA256_SIZE);
+    enum result result = statement_run(move, error);
+    statement_bind_int(remove, 1, last->sequence);
+    if (result == RESULT_OK)
+        result = statement_run(remove, error);
+    if (result == RESULT_OK)
+        *ret_removed = db_changes(journal->db);
+    return result;
+}
+
+enum result journal_remove_events(struct journal *journal, int64_t through, int64_t before_ms,
+                                  int64_t *ret_removed, struct error *error)
+{
+    struct journal_head last;
+    enum result result = find_last_old(journal, through, before_ms, &last, error);
+    *ret_removed = 0;
+    if (result != RESULT_OK || last.sequence == 0)
+        return result;
+    result = journal_begin(journal, error);
+    if (result != RESULT_OK)
+        return result;
+    result = remove_through(journal, &last, ret_removed, error);
+    if (result == RESULT_OK)
+        return journal_commit(journal, error);
+    journal_rollback(journal);
+    return result;
+}

@@ -12,17 +12,21 @@
 #include "appliance/commands.h"
 #include "appliance/guard.h"
 #include "appliance/router.h"
+#include "core/accounting.h"
 #include "core/log.h"
 #include "core/nudge.h"
 
 enum {
     TICK_MS = 1000,
+    RETIRE_EVERY_TICKS = 60,
     DRAIN_MS = 5000,    /* for requests under way */
     FAREWELL_MS = 1000, /* for their answers */
     GLANCE_MS = 5,
     DESCRIPTORS = SERVICE_COUNT * HTTP_CONNECTIONS_MAX + 64,
     DATA_DIR_MODE = 0750,
 };
+
+static const int64_t DAY_MS = 86400000;
 
 struct appliance {
     struct api api;
@@ -177,15 +181,40 @@ static void log_ready(const struct appliance *appliance)
         LOG_INT("inventory_port", http_server_port(api->services[1].server)));
 }
 
+/* Head office has them, and they are old: the journal may let go of them. */
+static void retire_events(struct appliance *appliance)
+{
+    struct accounting accounting;
+    struct error error = {0};
+    int64_t days = appliance->settings->retention_days;
+    if (days == 0)
+        return;
+    enum result result = accounting_read(appliance->settings->data_dir, &accounting, &error);
+    if (result != RESULT_OK) {
+        LOG(LOG_WARN, "retention.skipped", LOG_TEXT("error", error.text));
+        return;
+    }
+    int64_t watermark = accounting_watermark(&accounting);
+    if (watermark > 0)
+        committer_retire_events(appliance->api.committer, watermark,
+                                clock_wall_ms(&clock_system) - days * DAY_MS);
+}
+
+static void tick(struct appliance *appliance, int64_t ticks)
+{
+    for (int i = 0; i < SERVICE_COUNT; i++)
+        http_server_sweep(appliance->api.services[i].server);
+    disk_check(appliance->api.disk);
+    if (ticks % RETIRE_EVERY_TICKS == 1)
+        retire_events(appliance);
+}
+
 /* Until SIGTERM or SIGINT. */
 static void wait_for_signal(struct appliance *appliance, const sigset_t *signals)
 {
-    const struct timespec tick = {.tv_sec = TICK_MS / 1000};
-    while (sigtimedwait(signals, NULL, &tick) < 0) {
-        for (int i = 0; i < SERVICE_COUNT; i++)
-            http_server_sweep(appliance->api.services[i].server);
-        disk_check(appliance->api.disk);
-    }
+    const struct timespec pause = {.tv_sec = TICK_MS / 1000};
+    for (int64_t ticks = 1; sigtimedwait(signals, NULL, &pause) < 0; ticks++)
+        tick(appliance, ticks);
 }
 
 static void wait_for_exchanges(const struct api *api, int64_t most_ms)

@@ -29,6 +29,8 @@ static const struct option OPTIONS[] = {
      "further names under which clients may reach the box, without ports"},
     {"idempotency_hours", OPTION_INTEGER, OPTION_EVERYWHERE, AT(idempotency_hours), "72", 1, 8760,
      "N", "how long an Idempotency-Key is remembered, at least"},
+    {"retention_days", OPTION_INTEGER, OPTION_EVERYWHERE, AT(retention_days), "90", 0, 36500, "N",
+     "events that head office has are removed from the journal after so many days; 0: never"},
     {"disk_reserve_mb", OPTION_INTEGER, OPTION_EVERYWHERE, AT(disk_reserve_mb), "64", 0, 65536,
      "MB", "disk space kept back for sales; at most 1/16 of the volume"},
     {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",

@@ -18,6 +18,7 @@ struct settings {
     bool allow_anonymous;
     struct string_list allowed_hosts;
     int64_t idempotency_hours;
+    int64_t retention_days;
     int64_t disk_reserve_mb;
     char *log_level;
     bool json;

@@ -106,8 +106,8 @@ void amqp_delivery_free(struct amqp_delivery *delivery);
 const char *amqp_delivery_id(const struct amqp_delivery *delivery);
 const char *amqp_delivery_type(const struct amqp_delivery *delivery);
 
-/* Publishes it again, with all its properties, and waits for the confirm. Nothing else may be on its
- * way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked. */
+/* Publishes it again, with all its properties, and waits for the confirm. Nothing else may be on
+ * its way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked. */
 enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
                            const char *exchange, const char *key, struct error *error) MUST_CHECK;
 enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,

@@ -13,17 +13,16 @@ extern const size_t SCHEMA_CENTRAL_count;
 
 /* One at a time: the lock is the transaction's, so it works through a pooler too. The number is
  * "TILLBOX" read as a number, and means nothing else. */
-static const char PREPARE[] =
-    "BEGIN; SELECT pg_advisory_xact_lock(23711184911450200);"
-    "CREATE TABLE IF NOT EXISTS schema_migrations ("
-    "  number integer PRIMARY KEY, name text NOT NULL,"
-    "  applied_at timestamptz NOT NULL DEFAULT now()); COMMIT";
+static const char PREPARE[] = "BEGIN; SELECT pg_advisory_xact_lock(23711184911450200);"
+                              "CREATE TABLE IF NOT EXISTS schema_migrations ("
+                              "  number integer PRIMARY KEY, name text NOT NULL,"
+                              "  applied_at timestamptz NOT NULL DEFAULT now()); COMMIT";
 
 static enum delivery read_version(struct pg *pg, int64_t *ret_version, struct error *error)
 {
     struct pg_rows *rows = NULL;
-    enum delivery done = pg_run(pg, "SELECT coalesce(max(number), 0) FROM schema_migrations", 0,
-                                NULL, &rows, error);
+    enum delivery done =
+        pg_run(pg, "SELECT coalesce(max(number), 0) FROM schema_migrations", 0, NULL, &rows, error);
     if (done == DELIVERY_DONE)
         *ret_version = pg_int(rows, 0, 0);
     pg_free_rows(rows);
@@ -36,10 +35,11 @@ static enum delivery apply(struct pg *pg, const struct migration *migration, str
 {
     struct buf script;
     buf_init(&script, SCRIPT_MAX);
-    buf_append_format(&script,
-                      "BEGIN; SELECT pg_advisory_xact_lock(23711184911450200);"
-                      "INSERT INTO schema_migrations (number, name) VALUES (%d, '%s');\n%s\n;COMMIT",
-                      migration->number, migration->name, migration->sql);
+    buf_append_format(
+        &script,
+        "BEGIN; SELECT pg_advisory_xact_lock(23711184911450200);"
+        "INSERT INTO schema_migrations (number, name) VALUES (%d, '%s');\n%s\n;COMMIT",
+        migration->number, migration->name, migration->sql);
     enum delivery done = DELIVERY_DOWN;
     if (buf_result(&script) == RESULT_OK)
         done = pg_run_script(pg, buf_text(&script), error);

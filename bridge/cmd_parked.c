@@ -136,8 +136,8 @@ static enum exit_code discard(struct ledger *ledger, const struct settings *sett
                               struct error *error)
 {
     struct gathering found = {.count = 0};
-    struct parked_filter filter = {.sink = settings->sink, .event_id = settings->id,
-                                   .only_open = true};
+    struct parked_filter filter = {
+        .sink = settings->sink, .event_id = settings->id, .only_open = true};
     if (!settings->id || !settings->reason) {
         error_write(error, "discard needs --id and --reason");
         return EXIT_USAGE;

@@ -79,8 +79,7 @@ static enum result compare(const struct settings *settings, struct ledger *ledge
                            struct error *error)
 {
     struct peers peers;
-    struct reconcile_options options = {
-        .ledger = ledger, .found = on_found, .context = comparison};
+    struct reconcile_options options = {.ledger = ledger, .found = on_found, .context = comparison};
     peers_init(&peers, settings);
     enum result result = journal_reader_open(settings->data_dir, &options.journal, error);
     if (result == RESULT_OK && pg_connect(&peers.postgres, &options.pg, error) != DELIVERY_DONE)

@@ -48,8 +48,7 @@ static void draw_bar(const struct output *output)
     }
     int filled = (int)(output->told * BAR_WIDTH / output->expected);
     fprintf(stderr, "\r[%-*.*s] %lld of %lld", BAR_WIDTH, filled < BAR_WIDTH ? filled : BAR_WIDTH,
-            "##############################", (long long)output->told,
-            (long long)output->expected);
+            "##############################", (long long)output->told, (long long)output->expected);
 }
 
 static void on_progress(void *context, const char *sink, const struct journal_event *event,
@@ -61,8 +60,7 @@ static void on_progress(void *context, const char *sink, const struct journal_ev
         print_json_line(output, sink, event, reason);
     else if (reason || output->settings->dry_run)
         printf("%s %s, sequence %lld, %s: %s\n", sink, event->event_type,
-               (long long)event->sequence, event->event_id,
-               reason ? reason : "would be sent");
+               (long long)event->sequence, event->event_id, reason ? reason : "would be sent");
     if (output->terminal && output->told % BAR_EVERY == 0)
         draw_bar(output);
 }

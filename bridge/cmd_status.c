@@ -51,8 +51,8 @@ static void print_text(const struct accounting *accounting)
 static bool needs_person(const struct accounting *accounting)
 {
     for (size_t i = 0; i < accounting->sink_count; i++)
-        if (strcmp(accounting->sinks[i].state, "stopped") == 0 ||
-            accounting->sinks[i].parked > 0 || accounting->sinks[i].unaccounted != 0)
+        if (strcmp(accounting->sinks[i].state, "stopped") == 0 || accounting->sinks[i].parked > 0 ||
+            accounting->sinks[i].unaccounted != 0)
             return true;
     return false;
 }

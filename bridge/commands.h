@@ -5,10 +5,10 @@
 #include "bridge/settings.h"
 
 /* code, number, meaning: the list that --help prints */
-#define EXIT_TABLE(X)                                                                              \
-    X(EXIT_DONE, 0, "done")                                                                        \
-    X(EXIT_FAILED, 1, "it failed, or something needs a person; the output says what")              \
-    X(EXIT_USAGE, 2, "wrong arguments or settings")                                                \
+#define EXIT_TABLE(X)                                                                 \
+    X(EXIT_DONE, 0, "done")                                                           \
+    X(EXIT_FAILED, 1, "it failed, or something needs a person; the output says what") \
+    X(EXIT_USAGE, 2, "wrong arguments or settings")                                   \
     X(EXIT_IN_USE, 3, "another bridge runs on this folder, or the port is in use")
 
 enum exit_code {

@@ -44,9 +44,9 @@ static void tell(const struct drain *drain, const struct amqp_delivery *delivery
         printf(settings->json ? "{\"event_id\":\"%s\",\"event_type\":\"%s\",\"result\":\"%s\"}\n"
                               : "%s %s: %s\n",
                amqp_delivery_id(delivery), amqp_delivery_type(delivery),
-               reason                ? reason
+               reason              ? reason
                : settings->dry_run ? "would be sent"
-                                     : "sent");
+                                   : "sent");
 }
 
 /* Publishes it again, waits for the confirm, then acknowledges it. */

@@ -34,13 +34,14 @@ static void print_help(FILE *stream)
 #define X(code, number, meaning) fprintf(stream, "  %d  %s\n", number, meaning);
     EXIT_TABLE(X)
 #undef X
-    fprintf(stream, "\nExamples:\n"
-                    "  bridge run --data-dir ./var --postgres-url postgresql://…  --amqp-url amqp://…\n"
-                    "  bridge status --data-dir ./var --json\n"
-                    "  bridge parked list --data-dir ./var\n"
-                    "  bridge parked discard --id 0190…  --reason \"paid twice, refunded by hand\"\n"
-                    "  bridge replay --sink rabbitmq --dry-run\n"
-                    "  bridge replay --from 1 --to 5000 --rate 500\n");
+    fprintf(stream,
+            "\nExamples:\n"
+            "  bridge run --data-dir ./var --postgres-url postgresql://…  --amqp-url amqp://…\n"
+            "  bridge status --data-dir ./var --json\n"
+            "  bridge parked list --data-dir ./var\n"
+            "  bridge parked discard --id 0190…  --reason \"paid twice, refunded by hand\"\n"
+            "  bridge replay --sink rabbitmq --dry-run\n"
+            "  bridge replay --from 1 --to 5000 --rate 500\n");
 }
 
 static const struct command_entry *find_command(const struct config_sources *sources,

@@ -17,8 +17,8 @@ struct peers {
 
 void peers_init(struct peers *peers, const struct settings *settings);
 
-/* The sinks that are switched on, in a fixed order, at most PEERS_MAX; each is released with its own
- * `free`. `only` picks one by its name; NULL: all. */
+/* The sinks that are switched on, in a fixed order, at most PEERS_MAX; each is released with its
+ * own `free`. `only` picks one by its name; NULL: all. */
 MUST_CHECK enum result peers_sinks(const struct peers *peers, const char *only,
                                    struct sink ret_sinks[static PEERS_MAX], size_t *ret_count);
 

@@ -42,8 +42,8 @@ static enum result miss(struct reconcile *run, const struct journal_event *event
                         struct error *error)
 {
     bool parked = false;
-    enum result result = ledger_is_blocked(run->options->ledger, "postgres", event->sequence, 0,
-                                           &parked, error);
+    enum result result =
+        ledger_is_blocked(run->options->ledger, "postgres", event->sequence, 0, &parked, error);
     if (result != RESULT_OK)
         return result;
     if (parked)
@@ -96,8 +96,7 @@ static enum result compare_all(struct reconcile *run, struct error *error)
     enum result result = RESULT_OK;
     while (after < run->cursor && result == RESULT_OK) {
         struct pg_rows *rows = NULL;
-        result =
-            journal_reader_page(run->options->journal, after, run->cursor, &run->page, error);
+        result = journal_reader_page(run->options->journal, after, run->cursor, &run->page, error);
         if (result != RESULT_OK || run->page.count == 0)
             break;
         int64_t through = run->page.events[run->page.count - 1].sequence;

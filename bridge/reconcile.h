@@ -15,8 +15,8 @@ enum difference {
 const char *difference_text(enum difference difference);
 
 struct reconcile_report {
-    int64_t compared;  /* events of the journal up to the sink's cursor, but for what was removed */
-    int64_t parked;    /* of these, missing because they are parked or were discarded */
+    int64_t compared; /* events of the journal up to the sink's cursor, but for what was removed */
+    int64_t parked;   /* of these, missing because they are parked or were discarded */
     int64_t missing;
     int64_t unknown;
     int64_t other;

@@ -142,7 +142,8 @@ static enum result read_rows(struct replay *replay, int64_t after, struct error 
     return ledger_each_parked(replay->options->ledger, &open_rows, keep_row, replay, error);
 }
 
-/* An earlier event of the order is still parked: sending this one now would break the order's own. */
+/* An earlier event of the order is still parked: sending this one now would break the order's own.
+ */
 static enum result is_behind(struct replay *replay, const struct parked *row, bool *ret_behind,
                              struct error *error)
 {
@@ -157,9 +158,8 @@ static enum result settle(struct replay *replay, const struct parked *row, struc
 {
     if (replay->options->filter->dry_run)
         return RESULT_OK;
-    enum result result =
-        ledger_settle_parked(replay->options->ledger, sink_name(replay), row->sequence,
-                             PARKED_DELIVERED, "replayed", error);
+    enum result result = ledger_settle_parked(replay->options->ledger, sink_name(replay),
+                                              row->sequence, PARKED_DELIVERED, "replayed", error);
     return result == RESULT_NOT_FOUND ? RESULT_OK : result; /* another replay was faster */
 }
 
@@ -239,8 +239,8 @@ enum result replay_run(const struct replay_options *options, struct replay_repor
     replay->left = options->filter->limit > 0 ? options->filter->limit : INT64_MAX;
     enum result result = prepare(replay, error);
     if (result == RESULT_OK)
-        result = options->filter->from > 0 ? replay_range(replay, error)
-                                           : replay_parked(replay, error);
+        result =
+            options->filter->from > 0 ? replay_range(replay, error) : replay_parked(replay, error);
     options->sink->ops->detach(options->sink->self);
     journal_reader_close(replay->journal);
     journal_page_done(&replay->page);

@@ -1,7 +1,7 @@
 /* Sends events again: those that are parked, or a range of the journal.
  *
- * Events keep their type and id, so a replay may run any number of times: head office's tables and its
- * consumers take each event once. It may run beside `bridge run`. */
+ * Events keep their type and id, so a replay may run any number of times: head office's tables and
+ * its consumers take each event once. It may run beside `bridge run`. */
 #ifndef TILLBOX_BRIDGE_REPLAY_H
 #define TILLBOX_BRIDGE_REPLAY_H
 
@@ -38,8 +38,9 @@ struct replay_report {
     int64_t failed;
 };
 
-/* Adds to `report`. RESULT_OK when every event could be tried; RESULT_IO when the peer went away. */
-MUST_CHECK enum result replay_run(const struct replay_options *options, struct replay_report *report,
-                                  struct error *error);
+/* Adds to `report`. RESULT_OK when every event could be tried; RESULT_IO when the peer went away.
+ */
+MUST_CHECK enum result replay_run(const struct replay_options *options,
+                                  struct replay_report *report, struct error *error);
 
 #endif

@@ -71,8 +71,7 @@ static enum result start_pumps(struct bridge *bridge, struct error *error)
 
 static enum result start_status(struct bridge *bridge, struct error *error)
 {
-    bridge->status =
-        (struct status_api){.settings = bridge->settings, .clock = &clock_system};
+    bridge->status = (struct status_api){.settings = bridge->settings, .clock = &clock_system};
     const struct http_server_options options = {
         .host = bridge->settings->status_listen.host,
         .port = bridge->settings->status_listen.port,

@@ -190,8 +190,8 @@ static enum delivery judge(const struct sink_postgres *sink, enum delivery done)
     return done; /* TB001 is DELIVERY_DOWN: attaching again compares the heads */
 }
 
-/* Runs again what the server asks to be run again, then takes it for an outage: the events are not to
- * blame. */
+/* Runs again what the server asks to be run again, then takes it for an outage: the events are not
+ * to blame. */
 static enum delivery run_again(struct sink_postgres *sink, const char *sql, size_t count,
                                const char *const values[], struct error *error)
 {
@@ -216,10 +216,9 @@ static enum delivery take_part(struct sink_postgres *sink, const struct part *pa
     format_number(sink->last_sequence, after);
     format_number(part->through, through);
     format_hash(part->hash, head);
-    const char *const values[7] = {sink->info.device_id, sink->info.journal_id,
-                                   sink->info.location,  after,
-                                   through,              head,
-                                   buf_text(&sink->events)};
+    const char *const values[7] = {
+        sink->info.device_id,   sink->info.journal_id, sink->info.location, after, through, head,
+        buf_text(&sink->events)};
     enum delivery done = run_again(sink, TAKE_EVENTS, ARRAY_LENGTH(values), values, error);
     if (done == DELIVERY_DONE)
         sink->last_sequence = part->through;
@@ -253,7 +252,8 @@ static struct part part_of(const struct batch *batch, size_t first, size_t count
     return (struct part){first, count, last->sequence, last->hash};
 }
 
-/* Refused data is closed in on by halving: what comes before it goes through, and it alone is named. */
+/* Refused data is closed in on by halving: what comes before it goes through, and it alone is
+ * named. */
 static void deliver_parts(struct sink_postgres *sink, const struct batch *batch, bool again,
                           struct delivery_report *ret_report)
 {

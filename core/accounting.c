@@ -18,6 +18,8 @@ static const char SINKS_SQL[] =
     "  AND p.state IN ('refused', 'held')),"
     " (SELECT count(*) FROM parked p WHERE p.sink = s.name AND p.sequence <= s.cursor"
     "  AND p.state IN ('delivered', 'discarded')),"
+    " (SELECT coalesce(min(sequence), 0) FROM parked p WHERE p.sink = s.name"
+    "  AND p.state IN ('refused', 'held')),"
     " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error"
     " FROM sinks s ORDER BY name";
 
@@ -37,15 +39,14 @@ static void read_sink(struct statement *row, struct accounting_sink *ret_sink)
     ret_sink->delivered = statement_int(row, 5);
     ret_sink->parked = statement_int(row, 6);
     ret_sink->settled = statement_int(row, 7);
-    ret_sink->unaccounted =
-        -start - ret_sink->delivered - ret_sink->parked - ret_sink->settled;
-    ret_sink->last_delivered_at_ms = statement_int(row, 8);
-    ret_sink->last_error_at_ms = statement_int(row, 9);
-    copy_text(ret_sink->last_error, sizeof ret_sink->last_error, row, 10);
+    ret_sink->unaccounted = -start - ret_sink->delivered - ret_sink->parked - ret_sink->settled;
+    ret_sink->first_parked = statement_int(row, 8);
+    ret_sink->last_delivered_at_ms = statement_int(row, 9);
+    ret_sink->last_error_at_ms = statement_int(row, 10);
+    copy_text(ret_sink->last_error, sizeof ret_sink->last_error, row, 11);
 }
 
-static enum result read_sinks(struct db *bridge, struct accounting *accounting,
-                              struct error *error)
+static enum result read_sinks(struct db *bridge, struct accounting *accounting, struct error *error)
 {
     struct statement *select = NULL;
     bool row = true;
@@ -155,6 +156,19 @@ enum result accounting_read(const char *data_dir, struct accounting *ret_account
     accounting.bridge_running = is_bridge_running(data_dir);
     *ret_accounting = accounting;
     return RESULT_OK;
+}
+
+int64_t accounting_watermark(const struct accounting *accounting)
+{
+    int64_t watermark = accounting->sink_count > 0 ? INT64_MAX : 0;
+    for (size_t i = 0; i < accounting->sink_count; i++) {
+        const struct accounting_sink *sink = &accounting->sinks[i];
+        int64_t done = sink->cursor;
+        if (sink->first_parked > 0 && sink->first_parked <= done)
+            done = sink->first_parked - 1;
+        watermark = done < watermark ? done : watermark;
+    }
+    return watermark;
 }
 
 static int64_t age_s(const struct accounting_sink *sink, int64_t now_ms)

@@ -1,5 +1,5 @@
-/* Where every event is: what the bridge and the appliance both report, read from the journal and from
- * bridge.db without writing to either. It works while the bridge is down.
+/* Where every event is: what the bridge and the appliance both report, read from the journal and
+ * from bridge.db without writing to either. It works while the bridge is down.
  *
  * For each sink every sequence of the journal is delivered, parked, or pending beyond the cursor.
  * `unaccounted` is what is none of these: the sum is taken from counts that are kept apart, so that
@@ -19,11 +19,12 @@ struct accounting_sink {
     char breaker[ACCOUNTING_WORD_SIZE]; /* closed, open, half-open */
     int64_t cursor;
     int64_t delivered;
-    int64_t parked;        /* open: refused, or held behind a refused one */
-    int64_t settled;       /* parked once, since delivered by a replay or discarded */
-    int64_t pending;       /* beyond the cursor: the backlog */
+    int64_t parked;  /* open: refused, or held behind a refused one */
+    int64_t settled; /* parked once, since delivered by a replay or discarded */
+    int64_t pending; /* beyond the cursor: the backlog */
     int64_t unaccounted;
-    int64_t oldest_pending_ms; /* when the oldest pending event happened, since 1970; 0: none */
+    int64_t first_parked;         /* the first open parked sequence; 0: none */
+    int64_t oldest_pending_ms;    /* when the oldest pending event happened, since 1970; 0: none */
     int64_t last_delivered_at_ms; /* 0: never */
     int64_t last_error_at_ms;     /* 0: never */
     char last_error[ACCOUNTING_TEXT_SIZE];
@@ -40,8 +41,12 @@ struct accounting {
 MUST_CHECK enum result accounting_read(const char *data_dir, struct accounting *ret_accounting,
                                        struct error *error);
 
-/* Writes `bridge_running`, `backlog` (the largest), `unaccounted_events` and the array `sinks` into an
- * object that is open. `now_ms` is the wall clock. */
+/* The sequence up to which every sink is done for good, parked events included; 0 if there has been
+ * no bridge. What comes after it must be kept. */
+int64_t accounting_watermark(const struct accounting *accounting);
+
+/* Writes `bridge_running`, `backlog` (the largest), `unaccounted_events` and the array `sinks` into
+ * an object that is open. `now_ms` is the wall clock. */
 void accounting_write(const struct accounting *accounting, int64_t now_ms,
                       struct json_writer *writer);
 

@@ -30,8 +30,8 @@ enum { CLOCK_TEXT_SIZE = 32 };
  * A moment outside the years 0 to 9999 is clamped to their ends. */
 void clock_format_utc(int64_t wall_ms, char ret_text[static CLOCK_TEXT_SIZE]);
 
-/* Reads "2026-01-31T09:05:00Z", with or without milliseconds, or "2026-01-31" for its first moment, in
- * UTC. RESULT_MALFORMED for anything else. */
+/* Reads "2026-01-31T09:05:00Z", with or without milliseconds, or "2026-01-31" for its first moment,
+ * in UTC. RESULT_MALFORMED for anything else. */
 MUST_CHECK enum result clock_parse_utc(const char *text, int64_t *ret_wall_ms);
 
 #endif

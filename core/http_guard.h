@@ -1,8 +1,9 @@
 /* Who may talk to a server: the checks on Host and Origin that come before routing.
  *
- * A web page that a browser near the box has open must not be able to sell, cancel or read: its host
- * name can be made to resolve to the box (DNS rebinding), and it can send simple requests anywhere.
- * So the Host must be a name of the box, and an Origin, where there is one, a page of the box. */
+ * A web page that a browser near the box has open must not be able to sell, cancel or read: its
+ * host name can be made to resolve to the box (DNS rebinding), and it can send simple requests
+ * anywhere. So the Host must be a name of the box, and an Origin, where there is one, a page of the
+ * box. */
 #ifndef TILLBOX_CORE_HTTP_GUARD_H
 #define TILLBOX_CORE_HTTP_GUARD_H
 

@@ -16,8 +16,8 @@ static enum result address_in(const char *data_dir, struct sockaddr_un *ret_addr
                               struct error *error)
 {
     *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int size = snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "%s/bridge.sock",
-                        data_dir);
+    int size =
+        snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "%s/bridge.sock", data_dir);
     if (size < 0 || (size_t)size >= sizeof ret_address->sun_path)
         return error_set(error, RESULT_TOO_LARGE, "the name of data_dir is too long for a socket");
     return RESULT_OK;

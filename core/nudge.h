@@ -1,6 +1,7 @@
 /* "There is something new in the journal": a datagram from the appliance to the bridge.
  *
- * It carries nothing and may get lost; the bridge looks at the journal now and then all the same. */
+ * It carries nothing and may get lost; the bridge looks at the journal now and then all the same.
+ */
 #ifndef TILLBOX_CORE_NUDGE_H
 #define TILLBOX_CORE_NUDGE_H
 
@@ -14,8 +15,8 @@ MUST_CHECK enum result nudger_new(const char *data_dir, struct nudger **ret_nudg
 void nudger_free(struct nudger *nudger);
 void nudge(struct nudger *nudger);
 
-/* The receiving end: a descriptor to poll, released with close(2). Replaces what an earlier bridge left
- * behind; the caller holds the bridge's lock. */
+/* The receiving end: a descriptor to poll, released with close(2). Replaces what an earlier bridge
+ * left behind; the caller holds the bridge's lock. */
 MUST_CHECK enum result nudge_listen(const char *data_dir, int *ret_descriptor, struct error *error);
 
 /* Takes all nudges that have come. Was there one? */

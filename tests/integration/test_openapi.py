@@ -225,7 +225,8 @@ def ask_what_belongs_to_no_operation(record, box):
                          f"GET /orders/1/ HTTP/1.1\r\n{host}\r\n"],
         "unknown method": [f"DELETE {path} HTTP/1.1\r\n{host}\r\n"
                            for path in CONTRACT.document["paths"]],
-        "broken HTTP": [f"GET /livez HTTP/1.1\r\n{host}no colon\r\n\r\n", "GET /livez HTTP/1.1\r\n\r\n"],
+        "broken HTTP": ["GET /livez HTTP/1.1\r\n\r\n",
+                        f"GET /livez HTTP/1.1\r\n{host}no colon\r\n\r\n"],
         "absurd Content-Length":
             [f"POST /orders HTTP/1.1\r\n{host}Content-Length: {'9' * 30}\r\n\r\n"],
         "long request line": [f"GET /livez?{'x' * 20000} HTTP/1.1\r\n{host}\r\n"],
@@ -278,6 +279,7 @@ def fill_up(path):
 
 def own_volume(folder):
     """A command prefix that gives the program a small volume at `folder`, which ends with it."""
+    # In a chroot, / is no mount point and can't be made private: there it has to be so already.
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     mount = ('mount --make-rprivate / 2>/dev/null; '
              'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"')
@@ -359,14 +361,18 @@ def overload(client):
             return
 
 
-def raise_descriptor_limit():
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+@contextlib.contextmanager
+def as_many_connections_as_it_takes():
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 
 
 def keep_a_box_busy(record, folder):
-    raise_descriptor_limit()
-    with running(folder) as box:
+    with as_many_connections_as_it_takes(), running(folder) as box:
         client = record.client(box)
         client.ask("create_product", {"product_name": "iPhone", "stock": STOCK_MAX // 2})
         ask_twice_at_once(client)
@@ -528,7 +534,7 @@ def test_the_file_names_the_metrics_that_there_are(record):
 
 
 def request_variants(operation):
-    """(schema, a valid body, members that a body without one of them is taken to miss)"""
+    """(schema, a valid body) for each form that a request may have."""
     schema = CONTRACT.look_up(CONTRACT.body_schema(operation))
     media = operation.spec["requestBody"]["content"]["application/json"]
     for variant in schema.get("oneOf", [schema]):

@@ -247,15 +247,23 @@ static void what_a_low_disk_refused_can_be_tried_again_under_its_key(UNUSED void
     request_free(during);
 }
 
+static void wait_until_fatal(void)
+{
+    for (int i = 0; i < 10000 && atomic_load(&fixture.fatal_calls) == 0; i++)
+        clock_sleep_ms(&clock_system, 1);
+    assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
+}
+
 static void a_failed_flush_is_final(UNUSED void **state)
 {
     assert_int_equal(sell(), 201);
     sell_together(5, FAULT_SYNC, 1, 1, SQLITE_IOERR_FSYNC);
     assert_statuses(5, 500);
-    committer_stop(fixture.committer);
-    assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
+    wait_until_fatal();
     assert_false(stats().healthy);
     assert_int_equal(sell(), 503);
+    committer_stop(fixture.committer);
+    assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
     assert_int_equal(fault_vfs_hits(), 1);
 }
 
@@ -339,9 +347,8 @@ static void a_checkpoint_that_fails_harms_no_sale(UNUSED void **state)
 static void a_checkpoint_that_cannot_be_flushed_is_final(UNUSED void **state)
 {
     sell_until_checkpoint(FAULT_SYNC, SQLITE_IOERR_FSYNC);
-    committer_stop(fixture.committer);
+    wait_until_fatal();
     assert_int_equal(fault_vfs_hits(), 1);
-    assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
     assert_int_equal(sell(), 503);
     assert_int_equal(count_orders(), LARGE_ORDERS);
     fixture_audit(&fixture);
