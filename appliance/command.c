@@ -142,7 +142,10 @@ static enum result restore_line(struct execution *run, const struct order_line *
     enum result result =
         journal_find_stock(run->journal, line->product_id, &stock, &price, run->error);
     if (result != RESULT_OK)
-        return result == RESULT_NOT_FOUND ? RESULT_CORRUPT : result;
+        return result == RESULT_NOT_FOUND
+                   ? error_set(run->error, RESULT_CORRUPT, "product %lld of order %lld is gone",
+                               (long long)line->product_id, (long long)run->command->input.order_id)
+                   : result;
     if (stock_move(stock, line->quantity, &restored) != RESULT_OK) {
         reply_problem(run->reply, PROBLEM_CONFLICT, "product %lld can't hold %lld more",
                       (long long)line->product_id, (long long)line->quantity);

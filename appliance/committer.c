@@ -80,6 +80,11 @@ static void fail_command(struct command *command, enum result result)
     } else {
         reply_problem(reply, PROBLEM_INTERNAL, "the change was not made: %s", result_text(result));
     }
+    if (result == RESULT_SYNC_FAILED || result == RESULT_IO)
+        reply_problem(reply, PROBLEM_INTERNAL,
+                      "it isn't known whether the change was made: %s; ask again with the same "
+                      "Idempotency-Key",
+                      result_text(result));
 }
 
 /* Is the key's first use in this batch, and so not durable yet? */
@@ -135,6 +140,8 @@ static enum result execute_in_savepoint(struct journal *journal, struct command 
     if (result != RESULT_OK)
         return result;
     enum result outcome = command_execute(command, journal, now_ms, error);
+    if (buf_result(&command->reply->body) != RESULT_OK)
+        outcome = error_set(error, RESULT_NO_MEMORY, "no memory for the answer");
     if (outcome == RESULT_OK)
         return journal_release(journal, error);
     result = journal_rollback_to_savepoint(journal, error);
@@ -159,7 +166,7 @@ static enum result execute(struct committer *committer, const struct command *ba
         if (found != RESULT_NOT_FOUND)
             return found;
     }
-    if (disk_stage(committer->options.disk) != DISK_OK && !command_is_sale(command)) {
+    if (disk_stage(committer->options.disk) == DISK_LOW && !command_is_sale(command)) {
         fail_command(command, RESULT_DISK_FULL);
         return RESULT_OK;
     }
@@ -190,15 +197,25 @@ static enum result execute_all(struct committer *committer, struct command *batc
     return journal_commit(journal, error);
 }
 
+/* A batch of refusals writes nothing, and so says nothing about the disk. */
+static bool has_written(const struct command *batch)
+{
+    for (; batch; batch = batch->next)
+        if (batch->has_event || batch->keeps_answer)
+            return true;
+    return false;
+}
+
 /* As execute_all, and once more with the reserve given back if the disk is full. */
 static enum result commit_batch(struct committer *committer, struct command *batch,
                                 struct error *error)
 {
     enum result result = execute_all(committer, batch, error);
-    if (result == RESULT_DISK_FULL && disk_release_reserve(committer->options.disk))
+    while (result == RESULT_DISK_FULL && disk_release_reserve(committer->options.disk))
         result = execute_all(committer, batch, error);
     if (result == RESULT_OK) {
-        disk_note_success(committer->options.disk);
+        if (has_written(batch))
+            disk_note_success(committer->options.disk);
         return RESULT_OK;
     }
     LOG(LOG_ERROR, "batch.failed", LOG_TEXT("result", result_text(result)),
@@ -233,12 +250,13 @@ static void count_batch(struct committer *committer, const struct command *batch
 {
     struct committer_stats *stats = &committer->stats;
     pthread_mutex_lock(&committer->lock);
+    if (result != RESULT_OK || has_written(batch))
+        stats->healthy = result == RESULT_OK;
     for (; batch; batch = batch->next)
         count_command(stats, batch);
     stats->batches++;
     stats->commit_us += (uint64_t)duration_us;
     stats->commit_buckets[bucket_of(duration_us)]++;
-    stats->healthy = result == RESULT_OK;
     pthread_mutex_unlock(&committer->lock);
 }
 

@@ -34,11 +34,14 @@ struct integrity {
 static void move_to(struct integrity *integrity, enum integrity_state state, const char *detail)
 {
     pthread_mutex_lock(&integrity->lock);
-    if (integrity->state != INTEGRITY_DAMAGED) {
+    bool moves = integrity->state != INTEGRITY_DAMAGED; /* an alarm stays */
+    if (moves) {
         integrity->state = state;
         snprintf(integrity->detail, sizeof integrity->detail, "%s", detail);
     }
     pthread_mutex_unlock(&integrity->lock);
+    if (!moves)
+        return;
     LOG(state == INTEGRITY_DAMAGED ? LOG_ERROR : LOG_INFO, "journal.integrity",
         LOG_TEXT("state", integrity_state_text(state)), LOG_TEXT("detail", detail));
 }

@@ -230,13 +230,13 @@ enum result journal_open(const struct journal_options *options, struct journal *
     return RESULT_OK;
 }
 
-void journal_abandon(struct journal *journal)
+static void journal_free(struct journal *journal, void (*close_db)(struct db *db))
 {
     if (!journal)
         return;
     for (int i = 0; i < JOURNAL_STATEMENT_COUNT; i++)
         statement_free(journal->statements[i]);
-    db_close(journal->db);
+    close_db(journal->db);
     if (journal->lock >= 0)
         close(journal->lock);
     sha256_free(journal->hasher);
@@ -246,12 +246,17 @@ void journal_abandon(struct journal *journal)
     free(journal);
 }
 
+void journal_abandon(struct journal *journal)
+{
+    journal_free(journal, db_abandon);
+}
+
 enum result journal_close(struct journal *journal, struct error *error)
 {
     enum result result = run(journal, JOURNAL_SET_STOPPED, error);
     if (result == RESULT_OK)
         result = db_checkpoint(journal->db, error);
-    journal_abandon(journal);
+    journal_free(journal, db_close);
     return result;
 }
 

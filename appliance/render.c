@@ -44,16 +44,20 @@ static enum result read_lines(const struct json *items, struct order *order)
 enum result render_parse_items(const char *items, size_t size, struct order *ret_order)
 {
     struct json *document = NULL;
+    struct order order = {0};
     size_t count = 0;
-    if (json_parse(items, size, &document, NULL) != RESULT_OK)
-        return RESULT_CORRUPT;
+    enum result result = json_parse(items, size, &document, NULL);
+    if (result != RESULT_OK)
+        return result == RESULT_NO_MEMORY ? result : RESULT_CORRUPT;
     for (const struct json *item = json_first(document); item; item = json_next(item))
         count++;
-    enum result result = order_init(ret_order, count);
+    result = json_kind(document) == JSON_ARRAY ? order_init(&order, count) : RESULT_CORRUPT;
     if (result == RESULT_OK)
-        result = read_lines(document, ret_order);
-    if (result != RESULT_OK)
-        order_done(ret_order);
+        result = read_lines(document, &order);
+    if (result == RESULT_OK)
+        *ret_order = order;
+    else
+        order_done(&order);
     json_free(document);
     return result;
 }

@@ -248,6 +248,14 @@ static void drain(struct api *api)
     }
 }
 
+/* A stop is clean only if nothing is left to check: else the next start looks again. */
+static bool is_sound(struct integrity *integrity)
+{
+    char detail[INTEGRITY_DETAIL_SIZE];
+    enum integrity_state state = integrity_state(integrity, detail);
+    return state == INTEGRITY_TRUSTED || state == INTEGRITY_SOUND;
+}
+
 static enum result stop(struct appliance *appliance, struct error *error)
 {
     struct api *api = &appliance->api;
@@ -262,9 +270,12 @@ static enum result stop(struct appliance *appliance, struct error *error)
         queries_close(api->services[i].queries);
         sha256_free(api->hashers[i]);
     }
+    bool sound = !api->integrity || is_sound(api->integrity);
     integrity_stop(api->integrity);
-    if (api->journal)
+    if (api->journal && sound)
         result = journal_close(api->journal, error);
+    else
+        journal_abandon(api->journal);
     disk_free(api->disk);
     return result;
 }

@@ -26,6 +26,16 @@ void buf_clear(struct buf *buf)
         buf->bytes[0] = '\0';
 }
 
+void buf_truncate(struct buf *buf, size_t size)
+{
+    if (size > buf->size)
+        return;
+    buf->size = size;
+    buf->state = RESULT_OK;
+    if (buf->bytes)
+        buf->bytes[size] = '\0';
+}
+
 static enum result grow_to(struct buf *buf, size_t wanted)
 {
     size_t capacity = buf->capacity ? buf->capacity : SMALLEST_CAPACITY;

@@ -30,6 +30,9 @@ void buf_append_text(struct buf *buf, const char *text);
 void buf_append_int(struct buf *buf, int64_t value);
 void buf_append_format(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Drops what was appended after the first `size` bytes, and forgets a failure since. */
+void buf_truncate(struct buf *buf, size_t size);
+
 /* The content as a NUL-terminated string; "" when empty. Valid until the next append. */
 const char *buf_text(const struct buf *buf);
 

@@ -16,9 +16,10 @@ struct walk {
     struct chain_report report;
 };
 
-static const char PAGE_SQL[] =
-    "SELECT sequence, payload, hash, payload ->> '$.sequence', payload ->> '$.journal_id'"
-    " FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+static const char PAGE_SQL[] = "SELECT sequence, payload, hash, CASE WHEN json_valid(payload) THEN "
+                               "payload ->> '$.sequence' END,"
+                               " CASE WHEN json_valid(payload) THEN payload ->> '$.journal_id' END"
+                               " FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
 
 /* Where the check starts: after the event before the tail, or after the anchor. */
 static const char START_SQL[] =

@@ -175,6 +175,13 @@ void db_close(struct db *db)
     free(db);
 }
 
+void db_abandon(struct db *db)
+{
+    if (db)
+        sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    db_close(db);
+}
+
 enum result db_exec(struct db *db, const char *sql, struct error *error)
 {
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);

@@ -26,6 +26,10 @@ MUST_CHECK enum result db_open(const char *path, enum db_mode mode, struct db **
                                struct error *error);
 void db_close(struct db *db);
 
+/* Closes without the checkpoint that the last connection of a WAL file makes: nothing is written.
+ */
+void db_abandon(struct db *db);
+
 /* Runs one or more statements that give no rows. */
 MUST_CHECK enum result db_exec(struct db *db, const char *sql, struct error *error);
 

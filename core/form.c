@@ -11,6 +11,7 @@ enum { FIELD_MAX = FORM_PATH_MAX + 80 };
 static const char *field_of(const struct form *form, const char *name, char field[static FIELD_MAX])
 {
     snprintf(field, FIELD_MAX, "%s%.64s", form->prefix, name);
+    utf8_trim_cut(field);
     return field;
 }
 
@@ -72,11 +73,14 @@ bool form_integer(struct form *form, const char *name, enum form_need need, int6
     return true;
 }
 
+/* Unicode's category Cc: U+0000 to U+001F, U+007F to U+009F. */
 static bool has_control(const char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)text[0], next = (unsigned char)text[1];
+        if (byte < 0x20 || byte == 0x7F || (byte == 0xC2 && next >= 0x80 && next <= 0x9F))
             return true;
+    }
     return false;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/json.h"
+#include "core/utf8.h"
 
 enum { DETAIL_MAX = 512 };
 
@@ -30,6 +31,15 @@ void http_reply_done(struct http_reply *reply)
     buf_done(&reply->body);
 }
 
+static void write_detail(char detail[static DETAIL_MAX], const char *format, va_list arguments)
+    PRINTF_LIKE(2, 0);
+
+static void write_detail(char detail[static DETAIL_MAX], const char *format, va_list arguments)
+{
+    vsnprintf(detail, DETAIL_MAX, format, arguments);
+    utf8_trim_cut(detail);
+}
+
 void field_errors_init(struct field_errors *errors)
 {
     *errors = (struct field_errors){0};
@@ -49,14 +59,17 @@ void field_errors_add(struct field_errors *errors, const char *field, const char
     if (++errors->count > FIELD_ERRORS_MAX)
         return;
     va_start(arguments, format);
-    vsnprintf(detail, sizeof detail, format, arguments);
+    write_detail(detail, format, arguments);
     va_end(arguments);
+    size_t before = errors->json.size;
     json_writer_init(&writer, &errors->json);
-    writer.needs_comma = errors->count > 1;
+    writer.needs_comma = before > 0;
     json_begin_object(&writer, NULL);
     json_put_text(&writer, "field", field);
     json_put_text(&writer, "detail", detail);
     json_end_object(&writer);
+    if (buf_result(&errors->json) != RESULT_OK)
+        buf_truncate(&errors->json, before);
 }
 
 /* Leaves the object open for further members. */
@@ -81,7 +94,7 @@ void reply_problem(struct http_reply *reply, enum problem problem, const char *f
     struct json_writer writer;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(detail, sizeof detail, format, arguments);
+    write_detail(detail, format, arguments);
     va_end(arguments);
     begin_problem(reply, problem, detail, &writer);
     json_end_object(&writer);

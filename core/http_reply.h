@@ -62,8 +62,8 @@ enum { FIELD_ERRORS_MAX = 50, FIELD_ERRORS_SIZE_MAX = 32 << 10 };
 void field_errors_init(struct field_errors *errors);
 void field_errors_done(struct field_errors *errors);
 
-/* `field` is the path as the client wrote it, "items[2].quantity". Those past FIELD_ERRORS_MAX are
- * counted but not told. */
+/* `field` is the path as the client wrote it, "items[2].quantity". Those past FIELD_ERRORS_MAX
+ * or FIELD_ERRORS_SIZE_MAX are counted but not told. */
 void field_errors_add(struct field_errors *errors, const char *field, const char *format, ...)
     PRINTF_LIKE(3, 4);
 

@@ -1,6 +1,7 @@
 #include "core/http_server.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/http_server_framing.h"
 #include "core/log.h"
 
 enum { STATUS_FIRST = 100, STATUS_COUNT = 500 };
@@ -126,50 +128,45 @@ static void *on_request_line(void *context, const char *uri, struct MHD_Connecti
     return NULL;
 }
 
-struct header_search {
-    const char *name;
-    const char *value; /* the first */
-    int count;
-};
-
-static enum MHD_Result search_header(void *context, enum MHD_ValueKind kind, const char *name,
-                                     const char *value)
+static int hex_value(char digit)
 {
-    (void)kind;
-    struct header_search *search = context;
-    if (strcasecmp(name, search->name) == 0 && search->count++ == 0)
-        search->value = value ? value : "";
-    return MHD_YES;
+    static const char DIGITS[] = "0123456789abcdef";
+    const char *found = digit ? strchr(DIGITS, tolower((unsigned char)digit)) : NULL;
+    return found ? (int)(found - DIGITS) : -1;
 }
 
-static struct header_search find_header(struct MHD_Connection *connection, const char *name)
+/* Decodes %XX in place, but leaves an encoded NUL as it is: decoded, it would end the text early,
+ * and what comes after it would be gone from the path. */
+static size_t on_unescape(void *context, struct MHD_Connection *connection, char *text)
 {
-    struct header_search search = {.name = name};
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, search_header, &search);
-    return search;
+    (void)context;
+    (void)connection;
+    char *to = text;
+    for (const char *from = text; *from; to++) {
+        int high = *from == '%' ? hex_value(from[1]) : -1;
+        int low = high >= 0 ? hex_value(from[2]) : -1;
+        bool decodes = low >= 0 && high + low > 0;
+        *to = decodes ? (char)(high << 4 | low) : *from;
+        from += decodes ? 3 : 1;
+    }
+    *to = '\0';
+    return (size_t)(to - text);
 }
 
 /* False, with the reply filled in, where it isn't plain how long the request is or whom it is for.
  */
-static bool check_framing(struct http_exchange *exchange)
+static bool check_framing(struct http_exchange *exchange, const struct http_framing *framing)
 {
     struct http_reply *reply = &exchange->reply;
-    struct header_search host = find_header(exchange->connection, "Host");
-    struct header_search length = find_header(exchange->connection, "Content-Length");
-    struct header_search encoding = find_header(exchange->connection, "Transfer-Encoding");
-    reply->close = true;
-    if (encoding.count > 0 && length.count > 0)
-        reply_problem(reply, PROBLEM_MALFORMED, "Transfer-Encoding and Content-Length together");
-    else if (encoding.count > 1 || length.count > 1 || host.count > 1)
-        reply_problem(reply, PROBLEM_MALFORMED, "the header %s is repeated",
-                      host.count > 1     ? "Host"
-                      : length.count > 1 ? "Content-Length"
-                                         : "Transfer-Encoding");
-    else if (encoding.count == 1 && strcasecmp(encoding.value, "chunked") != 0)
+    const char *fault = http_framing_fault(framing);
+    if (fault)
+        reply_problem(reply, PROBLEM_MALFORMED, "%s", fault);
+    else if (framing->encoding && strcasecmp(framing->encoding, "chunked") != 0)
         reply_problem(reply, PROBLEM_ENCODING, "the only transfer encoding is chunked");
     else
-        reply->close = false;
-    return !reply->close;
+        return true;
+    reply->close = true;
+    return false;
 }
 
 static void refuse_too_large(struct http_exchange *exchange)
@@ -275,18 +272,19 @@ static enum MHD_Result begin_exchange(struct http_exchange *exchange)
 {
     struct http_server *server = exchange->server;
     struct http_reply *reply = &exchange->reply;
-    if (!check_framing(exchange))
+    struct http_framing framing = {0};
+    http_framing_read(exchange->connection, &framing);
+    if (!check_framing(exchange, &framing))
         return send_reply(exchange);
     if (atomic_load(&server->draining)) {
         reply_problem(reply, PROBLEM_STOPPING, "the box is stopping; try again in a moment");
         reply->retry_after_s = 1;
         return send_reply(exchange);
     }
-    const char *length = find_header(exchange->connection, "Content-Length").value;
-    if (length && strtoull(length, NULL, 10) > HTTP_BODY_MAX) {
+    if (framing.length && strtoull(framing.length, NULL, 10) > HTTP_BODY_MAX) {
         refuse_too_large(exchange);
         /* A client that asks first must hear it before it sends. */
-        if (find_header(exchange->connection, "Expect").count > 0)
+        if (framing.expects)
             return send_reply(exchange);
         return MHD_YES;
     }
@@ -404,7 +402,8 @@ static enum result start_daemon(struct http_server *server, struct error *error)
         (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTP_HEADER_BYTES_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK,
-        on_request_line, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+        on_request_line, NULL, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
     if (!server->daemon)
         return error_set(error, RESULT_INTERNAL, "the HTTP server doesn't start");
     return RESULT_OK;

@@ -3,7 +3,12 @@
 #include <assert.h>
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "core/utf8.h"
+
+enum { NAME_TOLD_MAX = 64 };
 
 /* `struct json` is cJSON's node under a name of our own: only this file knows. */
 static const cJSON *node(const struct json *value)
@@ -16,6 +21,14 @@ static const struct json *value_of(const cJSON *item)
     return (const struct json *)item;
 }
 
+static enum result repeated(const char *name, struct error *error)
+{
+    char start[NAME_TOLD_MAX + 1];
+    snprintf(start, sizeof start, "%s", name);
+    utf8_trim_cut(start);
+    return error_set(error, RESULT_MALFORMED, "the name \"%s\" appears twice", start);
+}
+
 static enum result check_names(const cJSON *object, struct error *error)
 {
     int count = 0;
@@ -25,8 +38,7 @@ static enum result check_names(const cJSON *object, struct error *error)
                              JSON_MEMBERS_MAX);
         for (const cJSON *earlier = object->child; earlier != member; earlier = earlier->next)
             if (strcmp(earlier->string, member->string) == 0)
-                return error_set(error, RESULT_MALFORMED, "the name \"%.64s\" appears twice",
-                                 member->string);
+                return repeated(member->string, error);
     }
     return RESULT_OK;
 }

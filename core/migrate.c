@@ -54,7 +54,7 @@ enum result migrate_up(struct db *db, int32_t application_id, const struct migra
     enum result result = db_query_int(db, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK)
         result = check_owner(db, application_id, version, error);
-    if (result == RESULT_OK && version > (int64_t)count)
+    if (result == RESULT_OK && (version < 0 || version > (int64_t)count))
         return error_set(error, RESULT_UNSUPPORTED,
                          "the file has schema version %lld, this program knows %zu",
                          (long long)version, count);

@@ -1,5 +1,7 @@
 #include "core/utf8.h"
 
+#include <string.h>
+
 /* RFC 3629 section 4: what the lead byte allows for the length and for the second byte. */
 struct lead {
     unsigned char first, last;
@@ -45,4 +47,14 @@ long utf8_length(const char *bytes, size_t size)
         at += length;
     }
     return count;
+}
+
+void utf8_trim_cut(char *text)
+{
+    size_t size = strlen(text), at = size;
+    while (at > 0 && size - at < 4 && ((unsigned char)text[at - 1] & 0xC0) == 0x80)
+        at--;
+    if (at > 0 && (unsigned char)text[at - 1] >= 0x80 &&
+        utf8_sequence_length(text + at - 1, size - at + 1) == 0)
+        text[at - 1] = '\0';
 }

@@ -12,4 +12,7 @@ size_t utf8_sequence_length(const char *bytes, size_t size);
 /* The number of code points, or -1 if the text isn't well-formed. */
 long utf8_length(const char *bytes, size_t size);
 
+/* Removes what a cut has left of a character at the end of a text that was well-formed before. */
+void utf8_trim_cut(char *text);
+
 #endif

@@ -1,6 +1,10 @@
 import pytest
 
 from box import Box
+from bridge import Bridge
+from bridge import run_bridge
+from bridge import settings_of
+from central import Servers
 
 
 @pytest.fixture
@@ -21,3 +25,52 @@ def make_box(tmp_path):
 @pytest.fixture
 def box(make_box):
     return make_box()
+
+
+@pytest.fixture(scope="session")
+def servers():
+    """One PostgreSQL and one RabbitMQ for all tests."""
+    with Servers() as running:
+        running.postgres.query("CREATE DATABASE migrated")
+        done = run_bridge("migrate", environment={
+            "TILLBOX_POSTGRES_URL": running.postgres.url_of("migrated")})
+        assert done.returncode == 0, done
+        yield running
+
+
+@pytest.fixture
+def make_office(servers):
+    """Head offices, each with a database and a virtual host of its own."""
+    offices = []
+
+    def make():
+        servers.revive()
+        offices.append(servers.new_office())
+        offices[-1].create_database("migrated")
+        return offices[-1].create_vhost()
+
+    yield make
+    servers.revive()
+    for office in offices:
+        office.remove()
+
+
+@pytest.fixture
+def office(make_office):
+    return make_office()
+
+
+@pytest.fixture
+def make_bridge():
+    """Starts bridges and stops them at the end of the test; each must end cleanly."""
+    bridges = []
+
+    def make(data_dir, office, *arguments, start=True, **settings):
+        bridge = Bridge(data_dir, {**settings_of(office), **settings}, *arguments)
+        bridges.append(bridge)
+        return bridge.start() if start else bridge
+
+    yield make
+    codes = [bridge.stop() for bridge in bridges
+             if bridge.process and bridge.process.poll() is None]
+    assert all(code == 0 for code in codes), f"exit codes {codes}"

@@ -93,6 +93,15 @@ class Contract:
     def body_schema(self, operation):
         return operation.spec["requestBody"]["content"]["application/json"]["schema"]
 
+    def request_forms(self, operation):
+        """(schema, a valid body) for each form that a request may have."""
+        schema = self.look_up(self.body_schema(operation))
+        media = operation.spec["requestBody"]["content"]["application/json"]
+        for form in schema.get("oneOf", [schema]):
+            body = next(value for value in self.examples(media)
+                        if not self.value_faults(form, value))
+            yield self.look_up(form), body
+
     def response(self, operation, status):
         """The Response Object for this status; None if the file has none."""
         return self.look_up(operation.responses.get(str(status)))
@@ -252,6 +261,41 @@ class Client:
         return answer
 
 
+class Record:
+    """What boxes were asked and answered."""
+
+    def __init__(self, contract):
+        self.contract = contract
+        self.answers = []  # (operation, service, answer)
+        self.sent = []     # (operation, body)
+        self.others = []   # (row of x-other-answers, answer)
+
+    def client(self, box):
+        return Client(self.contract, box, self.answers, self.sent)
+
+    def of(self, operation_id):
+        return [(service, answer) for operation, service, answer in self.answers
+                if operation.id == operation_id]
+
+
+def problem(answer):
+    """The last word of its `type`."""
+    return (answer.json or {}).get("type", "").removeprefix("urn:tillbox:problem:")
+
+
+def settle(value, name=None):
+    """A value without what differs from box to box and from run to run."""
+    if isinstance(value, dict):
+        return {key: settle(child, key) for key, child in value.items()}
+    if isinstance(value, list):
+        return [settle(child) for child in value]
+    if name in ("free_bytes", "uptime_s", "created_at", "cancelled_at", "updated_at", "now",
+                "started_at", "device_id", "location", "journal_id", "sqlite", "libmicrohttpd",
+                "cjson", "libcrypto"):
+        return name
+    return value
+
+
 def wrong_values(contract, schema):
     """Values that a property may not have, one for each rule of its schema."""
     schema = contract.look_up(schema)
@@ -268,7 +312,7 @@ def wrong_values(contract, schema):
         yield "x" * (schema["minLength"] - 1)
         yield "x" * (schema["maxLength"] + 1)
     if "pattern" in schema:
-        yield "a\nb"
+        yield from ("a\nb", "a\x7fb", "a\x9fb")
 
 
 def edge_values(contract, schema):

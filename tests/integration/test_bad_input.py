@@ -18,13 +18,16 @@ SALE = b'{"user_id":1,"product_id":1,"quantity":1}'
 def shop(tmp_path_factory):
     """A box with a product, a sale and a cancelled sale; its own tests mustn't change them."""
     box = Box(tmp_path_factory.mktemp("bad-input") / "var").start()
-    box.add_product(stock=50, sku="A-1")
-    box.sell()
-    box.sell()
-    assert box.orders("POST", "/orders/2/cancel").status == 200
-    yield box
-    assert box.sell().status == 201
-    assert box.stop() == 0
+    try:
+        box.add_product(stock=50, sku="A-1")
+        box.sell()
+        box.sell()
+        assert box.orders("POST", "/orders/2/cancel").status == 200
+        yield box
+        assert box.sell().status == 201
+    finally:
+        code = box.stop()
+    assert code == 0
 
 
 @pytest.fixture

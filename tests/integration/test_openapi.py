@@ -14,8 +14,9 @@ import sqlite3
 import pytest
 
 from box import ROOT, Box, Wire, wait_until
-from contract import (Client, Contract, bodies_with, edge_values, misshapen_bodies, problem_kinds,
-                      program_problems, program_resources, references, shape_faults, wrong_values)
+from contract import (Contract, Record, bodies_with, edge_values, misshapen_bodies, problem,
+                      problem_kinds, program_problems, program_resources, references, settle,
+                      shape_faults, wrong_values)
 
 CONTRACT = Contract()
 OPERATIONS = sorted(CONTRACT.operations)
@@ -40,22 +41,6 @@ KEYED = [name for name in BODIES if name != "update_product"]
 HEAVY_ORDER = {"user_id": 1, "items": [{"product_id": 1, "quantity": 1}] * 1000}
 
 
-class Record:
-    """What boxes were asked and answered."""
-
-    def __init__(self):
-        self.answers = []  # (operation, service, answer)
-        self.sent = []     # (operation, body)
-        self.others = []   # (row of x-other-answers, answer)
-
-    def client(self, box):
-        return Client(CONTRACT, box, self.answers, self.sent)
-
-    def of(self, operation_id):
-        return [(service, answer) for operation, service, answer in self.answers
-                if operation.id == operation_id]
-
-
 @contextlib.contextmanager
 def running(folder, *arguments, prefix=()):
     """A box that must end cleanly."""
@@ -66,11 +51,6 @@ def running(folder, *arguments, prefix=()):
     finally:
         code = box.stop()
     assert code == 0, box.log_path.read_text()
-
-
-def problem(answer):
-    """The last word of its `type`."""
-    return (answer.json or {}).get("type", "").removeprefix("urn:tillbox:problem:")
 
 
 def ask_everything(client, **options):
@@ -254,6 +234,27 @@ def use_a_box_with_a_token(record, folder):
         assert (wrong.status, right.status) == (401, 200)
 
 
+def show_the_bridge(record, folder):
+    """A box whose bridge has been running: one sink has delivered, the other never could."""
+    with running(folder) as box:
+        bridge = sqlite3.connect(box.data_dir / "bridge.db")
+        for script in sorted((ROOT / "schema" / "bridge").glob("*.sql")):
+            bridge.executescript(script.read_text())
+        insert = ("INSERT INTO sinks (name, journal_id, start_sequence, cursor, delivered, state,"
+                  " breaker, last_delivered_at_ms, last_error, last_error_at_ms)"
+                  " VALUES (?, '', 0, ?, ?, ?, ?, ?, ?, ?)")
+        bridge.execute(insert, ("postgres", 1, 1, "running", "closed", 1795341464000, "", None))
+        bridge.execute(insert, ("rabbitmq", 0, 0, "down", "open", None, "connection refused",
+                                1795341464000))
+        bridge.execute("PRAGMA user_version = 1")
+        bridge.commit()
+        bridge.close()
+        client = record.client(box)
+        client.ask("create_product", BODIES["create_product"])
+        client.ask_both("get_status")
+        client.ask_both("get_metrics")
+
+
 def damage_a_box(record, folder):
     """Another program has the journal's lock, then takes its tables away."""
     with running(folder) as box:
@@ -264,8 +265,8 @@ def damage_a_box(record, folder):
         assert client.ask("create_order", BODIES["create_order"]).status == 500
         client.ask_both("get_readyz")
         journal.execute("ROLLBACK")
-        journal.execute("ALTER TABLE orders RENAME TO hidden_orders")
-        journal.execute("ALTER TABLE products RENAME TO hidden_products")
+        for table in ("orders", "products", "events"):
+            journal.execute(f"ALTER TABLE {table} RENAME TO hidden_{table}")
         journal.close()
         ask_everything(client)
 
@@ -308,13 +309,13 @@ def fill_a_disk(record, folder):
 def send_heavy_orders(box, count):
     """What keeps the committer busy meanwhile. Their answers are many and much alike, and not
     recorded."""
-    client = Record().client(box)
+    client = Record(CONTRACT).client(box)
     return [client.send("create_order", HEAVY_ORDER) for _ in range(count)]
 
 
 def send_heavy_cancellations(box, ids):
     """The same without work for the HTTP threads."""
-    client = Record().client(box)
+    client = Record(CONTRACT).client(box)
     return [client.send("cancel_order", id=id) for id in ids]
 
 
@@ -383,9 +384,10 @@ def keep_a_box_busy(record, folder):
 def record(tmp_path_factory):
     """What boxes answered that were made to give every answer of the file."""
     folder = tmp_path_factory.mktemp("openapi")
-    record = Record()
+    record = Record(CONTRACT)
     use_a_new_box(record, folder / "new")
     use_a_box_with_a_token(record, folder / "token")
+    show_the_bridge(record, folder / "bridged")
     damage_a_box(record, folder / "damaged")
     fill_a_disk(record, folder / "full")
     keep_a_box_busy(record, folder / "busy")
@@ -498,19 +500,6 @@ def test_answers_that_a_client_should_wait_after_say_how_long(record):
         assert answers and all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
 
 
-def settle(value, name=None):
-    """A value without what differs from box to box and from run to run."""
-    if isinstance(value, dict):
-        return {key: settle(child, key) for key, child in value.items()}
-    if isinstance(value, list):
-        return [settle(child) for child in value]
-    if name in ("free_bytes", "uptime_s", "created_at", "cancelled_at", "updated_at", "now",
-                "started_at", "device_id", "location", "journal_id", "sqlite", "libmicrohttpd",
-                "cjson", "libcrypto"):
-        return name
-    return value
-
-
 def test_every_example_has_happened(record):
     answered = [(id(CONTRACT.response(operation, answer.status)), settle(answer.json))
                 for operation, _, answer in record.answers if answer.json]
@@ -526,6 +515,15 @@ def test_every_example_has_happened(record):
                 assert (operation, example) in record.sent, (operation.id, example)
 
 
+def test_the_status_was_met_with_and_without_a_bridge(record):
+    """So that every form of its member `bridge` has been held against the file."""
+    bridges = [answer.json["bridge"] for _, answer in record.of("get_status")
+               if answer.status == 200]
+    names = [[sink["name"] for sink in bridge.get("sinks", [])] for bridge in bridges]
+    assert [] in names and ["postgres", "rabbitmq"] in names
+    assert any(bridge.keys() == {"error"} for bridge in bridges)
+
+
 def test_the_file_names_the_metrics_that_there_are(record):
     text = next(answer.text for _, answer in record.of("get_metrics") if answer.status == 200)
     table = CONTRACT.operations["get_metrics"].spec["description"]
@@ -533,24 +531,14 @@ def test_the_file_names_the_metrics_that_there_are(record):
         == re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
 
 
-def request_variants(operation):
-    """(schema, a valid body) for each form that a request may have."""
-    schema = CONTRACT.look_up(CONTRACT.body_schema(operation))
-    media = operation.spec["requestBody"]["content"]["application/json"]
-    for variant in schema.get("oneOf", [schema]):
-        body = next(value for value in CONTRACT.examples(media)
-                    if not CONTRACT.value_faults(variant, value))
-        yield CONTRACT.look_up(variant), body
-
-
 @pytest.mark.parametrize("operation_id", sorted(BODIES))
 def test_each_wrong_field_is_named(box, operation_id):
     box.add_product()
-    client = Record().client(box)
+    client = Record(CONTRACT).client(box)
     operation = CONTRACT.operations[operation_id]
     whole = CONTRACT.body_schema(operation)
     tried = 0
-    for schema, body in request_variants(operation):
+    for schema, body in CONTRACT.request_forms(operation):
         wrong = list(bodies_with(CONTRACT, schema, body, wrong_values))
         for changed, field in wrong + list(misshapen_bodies(CONTRACT, schema, body)):
             assert CONTRACT.value_faults(whole, changed), f"{changed} is valid"
@@ -573,8 +561,8 @@ def test_each_wrong_field_is_named(box, operation_id):
 def test_each_field_may_have_its_least_and_its_most(box, operation_id):
     box.add_product(stock=STOCK_MAX)
     box.add_product(stock=STOCK_MAX, price=250)
-    client = Record().client(box)
-    for schema, body in request_variants(CONTRACT.operations[operation_id]):
+    client = Record(CONTRACT).client(box)
+    for schema, body in CONTRACT.request_forms(CONTRACT.operations[operation_id]):
         if "required" in schema:
             least = {name: body[name] for name in schema["required"]}
             assert client.ask(operation_id, least).status in (200, 201, 409)
@@ -588,7 +576,7 @@ def test_each_field_may_have_its_least_and_its_most(box, operation_id):
 
 @pytest.mark.parametrize("operation_id", ["list_orders", "list_products"])
 def test_each_wrong_parameter_is_named(box, operation_id):
-    client = Record().client(box)
+    client = Record(CONTRACT).client(box)
     operation = CONTRACT.operations[operation_id]
     wrong = {"surprise": ["1"]}
     for parameter in map(CONTRACT.look_up, operation.parameters):

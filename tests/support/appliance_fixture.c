@@ -11,6 +11,7 @@
 
 #include "core/json.h"
 #include "core/log.h"
+#include "tests/support/fault_vfs.h"
 #include "tests/support/journal_audit.h"
 
 enum { PATIENCE_S = 60 };
@@ -21,6 +22,7 @@ void fixture_init(struct fixture *fixture)
 {
     *fixture = (struct fixture){0};
     log_start("test", LOG_ERROR + 1);
+    fault_vfs_install();
     folder_make(&fixture->folder);
     fake_clock_init(&fixture->clock, FIXTURE_NOW_MS);
     fake_random_init(&fixture->random, RANDOM, sizeof RANDOM);

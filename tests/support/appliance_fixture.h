@@ -35,7 +35,8 @@ struct fixture {
     struct request *gate;
 };
 
-/* Makes the folder and nothing in it; logs nothing from here on. */
+/* Makes the folder and nothing in it. From here on nothing is logged, and tests/support/fault_vfs.h
+ * stands between SQLite and the disk. */
 void fixture_init(struct fixture *fixture);
 
 /* Lets go of whatever is open and removes the folder. */

@@ -75,15 +75,23 @@ static void every_integer_is_written_in_full(UNUSED void **state)
 static void it_grows_and_keeps_what_it_holds(UNUSED void **state)
 {
     buf_init(&buf, 100000);
-    for (int i = 0; i < 10000; i++) {
+    for (int i = 0; i < 10000; i++)
         buf_append_format(&buf, "%04d,", i);
-        assert_true(buf.capacity > buf.size);
-        assert_int_equal(buf_text(&buf)[buf.size], '\0');
-    }
     assert_ok(buf_result(&buf));
     assert_int_equal(buf.size, 50000);
     assert_memory_equal(buf_text(&buf), "0000,0001,", 10);
     assert_string_equal(buf_text(&buf) + 49990, "9998,9999,");
+}
+
+static void there_is_always_room_for_the_final_nul(UNUSED void **state)
+{
+    buf_init(&buf, 5000);
+    for (int i = 0; i < 5000; i++) {
+        buf_append(&buf, "x", 1);
+        assert_true(buf.capacity > buf.size);
+        assert_int_equal(buf_text(&buf)[buf.size], '\0');
+    }
+    assert_ok(buf_result(&buf));
 }
 
 static void it_takes_exactly_as_much_as_its_limit(UNUSED void **state)
@@ -147,6 +155,31 @@ static void clearing_forgets_the_content_and_the_failure_but_keeps_the_memory(UN
     assert_ptr_equal(buf.bytes, memory);
 }
 
+static void truncating_drops_what_came_later_and_a_failure(UNUSED void **state)
+{
+    buf_init(&buf, 5);
+    buf_append_text(&buf, "12345");
+    buf_truncate(&buf, 3);
+    assert_holds("123");
+    buf_append_text(&buf, "456");
+    buf_truncate(&buf, 3);
+    assert_holds("123");
+    buf_append_text(&buf, "45");
+    assert_holds("12345");
+    buf_truncate(&buf, 0);
+    assert_holds("");
+}
+
+static void truncating_to_more_than_there_is_changes_nothing(UNUSED void **state)
+{
+    buf_init(&buf, 5);
+    buf_truncate(&buf, 0);
+    assert_holds("");
+    buf_append_text(&buf, "123");
+    buf_truncate(&buf, 4);
+    assert_holds("123");
+}
+
 static void more_than_the_machine_has_is_refused_as_no_memory(UNUSED void **state)
 {
     buf_init(&buf, SIZE_MAX);
@@ -175,11 +208,14 @@ int main(int argc, char **argv)
         TEST(a_nul_byte_is_content_like_any_other),
         TEST(every_integer_is_written_in_full),
         TEST(it_grows_and_keeps_what_it_holds),
+        TEST(there_is_always_room_for_the_final_nul),
         TEST(it_takes_exactly_as_much_as_its_limit),
         TEST(after_a_refusal_it_takes_nothing_more),
         TEST(each_way_of_appending_minds_the_limit),
         TEST(a_limit_of_nothing_takes_nothing),
         TEST(clearing_forgets_the_content_and_the_failure_but_keeps_the_memory),
+        TEST(truncating_drops_what_came_later_and_a_failure),
+        TEST(truncating_to_more_than_there_is_changes_nothing),
         TEST(more_than_the_machine_has_is_refused_as_no_memory),
         TEST(a_buffer_may_be_done_with_twice),
     };

@@ -186,10 +186,21 @@ static void a_changed_hash_is_found(UNUSED void **state)
     run("UPDATE events SET hash = zeroblob(32) WHERE sequence = 5");
     check(CHAIN_ALL);
     assert_bad(5, WRONG_HASH);
-    run("PRAGMA ignore_check_constraints = ON;"
-        "UPDATE events SET hash = x'00' WHERE sequence = 4");
+    run("UPDATE events SET hash = CAST(substr(hash, 1, 31) || x'00' AS BLOB) WHERE sequence = 4");
     check(CHAIN_ALL);
     assert_bad(4, WRONG_HASH);
+}
+
+static void a_hash_of_another_length_is_found(UNUSED void **state)
+{
+    append_many(1, 5);
+    run("PRAGMA ignore_check_constraints = ON;"
+        "UPDATE events SET hash = CAST(hash || x'00' AS BLOB) WHERE sequence = 4");
+    check(CHAIN_ALL);
+    assert_bad(4, WRONG_HASH);
+    run("UPDATE events SET hash = x'' WHERE sequence = 3");
+    check(CHAIN_ALL);
+    assert_bad(3, WRONG_HASH);
 }
 
 static void two_events_that_changed_places_are_found(UNUSED void **state)
@@ -387,6 +398,7 @@ int main(int argc, char **argv)
         TEST(a_changed_payload_is_found),
         TEST(a_payload_that_is_no_json_any_more_is_found),
         TEST(a_changed_hash_is_found),
+        TEST(a_hash_of_another_length_is_found),
         TEST(two_events_that_changed_places_are_found),
         TEST(a_payload_with_another_sequence_is_found),
         TEST(a_payload_of_another_journal_is_found),

@@ -371,6 +371,5 @@ int main(int argc, char **argv)
         TEST(buckets_rise_and_the_last_takes_everything),
         TEST(many_tills_sell_at_once),
     };
-    fault_vfs_install();
     return RUN_TESTS(argc, argv, tests);
 }

@@ -379,6 +379,5 @@ int main(int argc, char **argv)
         TEST(a_checkpoint_that_fails_harms_no_sale),
         TEST(a_checkpoint_that_cannot_be_flushed_is_final),
     };
-    fault_vfs_install();
     return RUN_TESTS(argc, argv, tests);
 }

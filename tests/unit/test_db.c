@@ -173,6 +173,7 @@ static void a_reader_cannot_write(UNUSED void **state)
     };
     run("CREATE TABLE t (n); INSERT INTO t VALUES (1)");
     open_reader();
+    assert_int_equal(ask(reader, "PRAGMA query_only"), 1);
     for (size_t i = 0; i < ARRAY_LENGTH(WRITES); i++)
         if (db_exec(reader, WRITES[i], &error) != RESULT_DENIED)
             fail_msg("%s: %s", WRITES[i], error.text);
@@ -219,6 +220,59 @@ static void the_last_reader_to_close_leaves_the_wal_as_it_is(UNUSED void **state
     db_close(reader);
     reader = NULL;
     assert_int_equal(file_size(copy_wal), wal_size);
+}
+
+static void a_shared_file_has_a_rollback_journal_and_flushes_every_commit(UNUSED void **state)
+{
+    struct db *untouched = NULL;
+    char shared[FOLDER_PATH_SIZE], shared_wal[FOLDER_PATH_SIZE];
+    folder_file(&folder, "shared.db", shared);
+    folder_file(&folder, "shared.db-wal", shared_wal);
+    assert_ok(db_open(shared, DB_SHARED, &reader, &error));
+    assert_rows(reader, "PRAGMA journal_mode", "truncate|");
+    assert_int_equal(ask(reader, "PRAGMA synchronous"), 2);
+    assert_ok(db_exec(reader, "CREATE TABLE t (n)", &error));
+    assert_int_equal(file_size(shared_wal), -1);
+    assert_int_equal(db_open(":memory:", DB_SHARED, &untouched, &error), RESULT_UNSUPPORTED);
+    assert_null(untouched);
+}
+
+static void *commit_soon(void *context)
+{
+    usleep(20000);
+    return db_exec(context, "COMMIT", NULL) == RESULT_OK ? context : NULL;
+}
+
+static void a_shared_file_waits_for_the_others_locks(UNUSED void **state)
+{
+    struct db *second = NULL;
+    char shared[FOLDER_PATH_SIZE];
+    pthread_t thread;
+    void *committed = NULL;
+    folder_file(&folder, "shared.db", shared);
+    assert_ok(db_open(shared, DB_SHARED, &reader, &error));
+    assert_ok(db_exec(reader, "CREATE TABLE t (n); BEGIN; INSERT INTO t VALUES (1)", &error));
+    assert_ok(db_open(shared, DB_SHARED, &second, &error));
+    assert_int_equal(pthread_create(&thread, NULL, commit_soon, reader), 0);
+    enum result result = db_exec(second, "INSERT INTO t VALUES (2)", &error);
+    pthread_join(thread, &committed);
+    db_close(second);
+    assert_ok(result);
+    assert_non_null(committed);
+    assert_int_equal(ask(reader, "SELECT count(*) FROM t"), 2);
+}
+
+static void an_abandoned_file_is_left_as_it_is(UNUSED void **state)
+{
+    fill_table(100);
+    long size = file_size(path), wal_size = file_size(wal_path);
+    db_abandon(writer);
+    writer = NULL;
+    assert_int_equal(file_size(path), size);
+    assert_int_equal(file_size(wal_path), wal_size);
+    open_reader();
+    assert_int_equal(ask(reader, "SELECT count(*) FROM t"), 100);
+    db_abandon(NULL);
 }
 
 static void a_second_writer_finds_the_file_busy(UNUSED void **state)
@@ -445,87 +499,6 @@ static void a_long_statement_goes_on_while_it_is_not_told_to_stop(UNUSED void **
     assert_int_equal(stopper.asked, asked);
 }
 
-static void what_is_bound_comes_back(UNUSED void **state)
-{
-    prepare(writer, "SELECT ?1, ?2, ?3, ?4");
-    statement_bind_int(statement, 1, INT64_MIN);
-    statement_bind_text(statement, 2, "a\0bc", 3);
-    statement_bind_blob(statement, 3, "\0\xFF", 2);
-    statement_bind_null(statement, 4);
-    assert_step(true);
-    assert_int_equal(statement_int(statement, 0), INT64_MIN);
-    assert_int_equal(statement_size(statement, 1), 3);
-    assert_memory_equal(statement_text(statement, 1), "a\0b", 4);
-    assert_int_equal(statement_size(statement, 2), 2);
-    assert_memory_equal(statement_blob(statement, 2), "\0\xFF", 2);
-    assert_false(statement_is_null(statement, 2));
-    assert_true(statement_is_null(statement, 3));
-    assert_string_equal(statement_text(statement, 3), "");
-    assert_int_equal(statement_size(statement, 3), 0);
-    assert_step(false);
-}
-
-static void a_failed_bind_is_reported_by_the_next_step(UNUSED void **state)
-{
-    bool row = false;
-    prepare(writer, "SELECT ?1");
-    statement_bind_int(statement, 2, 7);
-    statement_bind_int(statement, 1, 7);
-    assert_int_not_equal(statement_step(statement, &row, &error), RESULT_OK);
-    assert_step(true);
-    assert_int_equal(statement_int(statement, 0), 7);
-}
-
-static void a_statement_resets_itself_at_its_end_and_after_an_error(UNUSED void **state)
-{
-    run("CREATE TABLE t (n UNIQUE)");
-    prepare(writer, "INSERT INTO t VALUES (?1)");
-    for (int i = 0; i < 3; i++) {
-        bool row = true;
-        statement_bind_int(statement, 1, i / 2);
-        assert_int_equal(statement_step(statement, &row, &error),
-                         i == 1 ? RESULT_CONFLICT : RESULT_OK);
-    }
-    prepare(writer, "SELECT n FROM t ORDER BY n");
-    for (int i = 0; i < 2; i++) {
-        assert_step(true);
-        assert_step(true);
-        assert_step(false);
-    }
-}
-
-static void running_a_statement_passes_over_its_rows(UNUSED void **state)
-{
-    run("CREATE TABLE t (n UNIQUE)");
-    prepare(writer, "INSERT INTO t VALUES (1), (2) RETURNING n");
-    assert_ok(statement_run(statement, &error));
-    assert_int_equal(ask(writer, "SELECT count(*) FROM t"), 2);
-    assert_int_equal(statement_run(statement, &error), RESULT_CONFLICT);
-    assert_contains(error.text, "UNIQUE");
-}
-
-static void a_statement_left_at_a_row_holds_its_view_until_it_is_reset(UNUSED void **state)
-{
-    run("CREATE TABLE t (n); INSERT INTO t VALUES (1)");
-    open_reader();
-    prepare(reader, "SELECT n FROM t");
-    assert_step(true);
-    run("UPDATE t SET n = 2");
-    assert_int_equal(ask(reader, "SELECT n FROM t"), 1);
-    statement_reset(statement);
-    assert_int_equal(ask(reader, "SELECT n FROM t"), 2);
-    statement_reset(NULL);
-}
-
-static void a_statement_that_cannot_be_prepared_is_refused_with_the_cause(UNUSED void **state)
-{
-    struct statement *untouched = NULL;
-    assert_int_equal(statement_prepare(writer, "SELECT n FROM missing", &untouched, &error),
-                     RESULT_INTERNAL);
-    assert_contains(error.text, "no such table: missing");
-    assert_null(untouched);
-}
-
 static void a_full_file_is_told_as_a_full_disk(UNUSED void **state)
 {
     run("CREATE TABLE t (n)");
@@ -555,6 +528,9 @@ int main(int argc, char **argv)
         TEST(a_reader_cannot_write),
         TEST(a_reader_neither_checkpoints_nor_removes_the_wal),
         TEST(the_last_reader_to_close_leaves_the_wal_as_it_is),
+        TEST(a_shared_file_has_a_rollback_journal_and_flushes_every_commit),
+        TEST(a_shared_file_waits_for_the_others_locks),
+        TEST(an_abandoned_file_is_left_as_it_is),
         TEST(a_second_writer_finds_the_file_busy),
         TEST(several_statements_run_until_one_fails),
         TEST(a_query_for_a_number_gives_the_first_column),
@@ -569,12 +545,6 @@ int main(int argc, char **argv)
         TEST(a_backup_that_fails_leaves_no_file),
         TEST(a_long_statement_ends_when_it_is_told_to_stop),
         TEST(a_long_statement_goes_on_while_it_is_not_told_to_stop),
-        TEST(what_is_bound_comes_back),
-        TEST(a_failed_bind_is_reported_by_the_next_step),
-        TEST(a_statement_resets_itself_at_its_end_and_after_an_error),
-        TEST(running_a_statement_passes_over_its_rows),
-        TEST(a_statement_left_at_a_row_holds_its_view_until_it_is_reset),
-        TEST(a_statement_that_cannot_be_prepared_is_refused_with_the_cause),
         TEST(a_full_file_is_told_as_a_full_disk),
         TEST(nothing_may_be_closed_and_freed),
     };

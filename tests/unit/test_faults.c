@@ -145,6 +145,5 @@ int main(int argc, char **argv)
         TEST(any_truncation_may_fail), TEST(any_open_may_fail),
         TEST(any_lock_may_be_refused), TEST(any_mapping_of_the_wal_index_may_fail),
     };
-    fault_vfs_install();
     return RUN_TESTS(argc, argv, tests);
 }

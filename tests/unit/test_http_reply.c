@@ -174,7 +174,21 @@ static void errors_that_outgrow_their_buffer_still_make_an_answer(UNUSED void **
         field_errors_add(&errors, quotes, "%s", quotes);
     reply_invalid(&reply, &errors);
     assert_int_equal(reply.status, 422);
+    assert_contains(buf_text(&reply.body), "50 fields are wrong");
+    assert_in_range(count_told(), 1, FIELD_ERRORS_MAX - 1);
     assert_body_is_json();
+}
+
+static void a_field_that_fits_is_told_after_one_that_does_not(UNUSED void **state)
+{
+    static char name[FIELD_ERRORS_SIZE_MAX + 1];
+    memset(name, 'x', sizeof name - 1);
+    field_errors_add(&errors, name, "is wrong");
+    field_errors_add(&errors, "a", "is wrong");
+    reply_invalid(&reply, &errors);
+    assert_int_equal(count_told(), 1);
+    assert_contains(buf_text(&reply.body), "[{\"field\":\"a\"");
+    assert_contains(buf_text(&reply.body), "2 fields are wrong");
 }
 
 static void a_lack_of_stock_is_told_in_numbers(UNUSED void **state)
@@ -202,6 +216,7 @@ int main(int argc, char **argv)
         TEST(one_wrong_field_is_told_in_the_singular),
         TEST(fields_past_the_limit_are_counted_but_not_told),
         TEST(errors_that_outgrow_their_buffer_still_make_an_answer),
+        TEST(a_field_that_fits_is_told_after_one_that_does_not),
         TEST(a_lack_of_stock_is_told_in_numbers),
     };
     return RUN_TESTS(argc, argv, tests);

@@ -303,6 +303,40 @@ static void a_length_in_disguise_is_refused_and_closed(UNUSED void **state)
     }
 }
 
+static void a_header_that_cannot_be_read_is_refused_and_closed(UNUSED void **state)
+{
+    static const char *const CASES[] = {
+        "X-Test : a\r\n",    "X(Test): a\r\n",    "X-T\xC3\xA4st: a\r\n",
+        "X-Test: a\x01\r\n", "X-Test: a\x7F\r\n", "X-Test: a\rContent-Length: 36\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(CASES); i++) {
+        ask_with(CASES[i]);
+        assert_refused(400);
+    }
+    ask_with("X-Test: a\tb \xC3\xA4\r\nConnection: close\r\n");
+    assert_answer(&answer, 200, "POST /echo a\tb \xC3\xA4|");
+}
+
+static void a_path_or_query_with_an_encoded_nul_is_refused_and_closed(UNUSED void **state)
+{
+    static const char *const CASES[] = {
+        HTTP_GET("/echo%00"),
+        HTTP_GET("/echo%00/more"),
+        HTTP_GET("/echo?a=%00"),
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(CASES); i++) {
+        http_client_close(&client);
+        assert_true(http_client_open(&client, http_server_port(echo.server)));
+        ask(CASES[i]);
+        assert_refused(400);
+    }
+    assert_true(http_client_open(&other, http_server_port(echo.server)));
+    http_client_send(&other, "GET /echo%00 HTTP/1.1\r\nHost");
+    echo_server_settle(&echo);
+    http_client_close(&other);
+    echo_server_settle(&echo);
+}
+
 static void a_request_that_is_none_is_refused(UNUSED void **state)
 {
     static const char *const BAD[] = {
@@ -339,6 +373,22 @@ static void what_the_screen_refuses_is_answered_after_its_body(UNUSED void **sta
     assert_int_equal(atomic_load(&echo.handled), 1);
 }
 
+static void what_the_screen_refuses_stays_refused_however_large_its_body(UNUSED void **state)
+{
+    static char chunk[0x3000 + 2];
+    memset(chunk, 'x', 0x3000);
+    memcpy(chunk + 0x3000, "\r\n", 2);
+    http_client_send(&client, HTTP_HEAD("POST", "/refused") "Transfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 10; i++) {
+        http_client_send(&client, "3000\r\n");
+        http_client_send_bytes(&client, chunk, sizeof chunk);
+    }
+    ask("0\r\n\r\n");
+    assert_int_equal(answer.status, 401);
+    assert_header(&answer, "Connection", "");
+    assert_goes_on();
+}
+
 static void answers_are_counted_by_their_status(UNUSED void **state)
 {
     static const int STATUSES[] = {100, 200, 201, 204, 401, 599};
@@ -363,7 +413,7 @@ static void connections_are_limited(UNUSED void **state)
         open_other();
         sockets[i] = other.socket;
     }
-    ask(HTTP_GET("/echo"));
+    http_client_ask(&other, HTTP_GET("/echo"), &answer); /* served in turn, so all are */
     open_other();
     http_client_send(&other, HTTP_GET("/echo"));
     for (int i = 0; i < 5; i++)
@@ -418,8 +468,11 @@ int main(int argc, char **argv)
         TEST(a_request_that_can_be_read_in_two_ways_is_refused_and_closed),
         TEST(a_content_length_that_is_no_number_is_refused_and_closed),
         TEST(a_length_in_disguise_is_refused_and_closed),
+        TEST(a_header_that_cannot_be_read_is_refused_and_closed),
+        TEST(a_path_or_query_with_an_encoded_nul_is_refused_and_closed),
         TEST(a_request_that_is_none_is_refused),
         TEST(what_the_screen_refuses_is_answered_after_its_body),
+        TEST(what_the_screen_refuses_stays_refused_however_large_its_body),
         TEST(answers_are_counted_by_their_status),
         TEST(connections_are_limited),
         TEST(an_address_in_use_is_refused),

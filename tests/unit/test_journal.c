@@ -519,6 +519,5 @@ int main(int argc, char **argv)
         TEST(a_commit_that_cannot_be_written_is_rolled_back),
         TEST(a_commit_that_cannot_be_flushed_says_so),
     };
-    fault_vfs_install();
     return RUN_TESTS(argc, argv, tests);
 }

@@ -82,8 +82,8 @@ static void integers_are_written_in_full(UNUSED void **state)
 
 static void only_what_must_be_escaped_is(UNUSED void **state)
 {
-    json_put_text(&writer, NULL, "a\"b\\c/d\x7F\xC3\xA4\xF0\x9F\x98\x80");
-    assert_written("\"a\\\"b\\\\c/d\x7F\xC3\xA4\xF0\x9F\x98\x80\"");
+    json_put_text(&writer, NULL, "a\"b\\c/d ~\x7F\xC3\xA4\xF0\x9F\x98\x80");
+    assert_written("\"a\\\"b\\\\c/d ~\x7F\xC3\xA4\xF0\x9F\x98\x80\"");
 }
 
 static void every_control_character_is_written_as_four_digits(UNUSED void **state)

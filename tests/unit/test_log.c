@@ -331,6 +331,30 @@ static void lines_of_several_threads_do_not_mix(UNUSED void **state)
     fclose(file);
 }
 
+static const char AS[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+static const char BS[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+static void *change_device(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < 5000; i++)
+        log_set_device(i % 2 ? AS : BS);
+    return NULL;
+}
+
+static void a_device_that_changes_meanwhile_is_never_seen_half_changed(UNUSED void **state)
+{
+    pthread_t thread;
+    log_set_device(AS);
+    assert_int_equal(pthread_create(&thread, NULL, change_device, NULL), 0);
+    for (int i = 0; i < 500; i++) {
+        LOG(LOG_INFO, "x");
+        read_all();
+        assert_true(strstr(received, AS) || strstr(received, BS));
+    }
+    pthread_join(thread, NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -355,6 +379,7 @@ int main(int argc, char **argv)
         TEST(a_reader_that_has_gone_costs_lines_but_not_the_process),
         TEST(a_write_that_fails_counts_as_dropped),
         TEST(lines_of_several_threads_do_not_mix),
+        TEST(a_device_that_changes_meanwhile_is_never_seen_half_changed),
     };
     return RUN_TESTS(argc, argv, tests);
 }

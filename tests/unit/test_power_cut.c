@@ -274,6 +274,5 @@ int main(int argc, char **argv)
         TEST(no_answer_is_lost_when_the_power_goes_during_a_checkpoint),
         TEST(what_is_asked_for_again_after_the_power_went_is_not_done_twice),
     };
-    fault_vfs_install();
     return RUN_TESTS(argc, argv, tests);
 }

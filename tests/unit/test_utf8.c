@@ -87,6 +87,37 @@ static void text_with_a_bad_byte_anywhere_has_no_length(UNUSED void **state)
     assert_int_equal(utf8_length("\xC0\x80", 2), -1);
 }
 
+/* The text as it is after a cut that left `size` bytes of it, trimmed. */
+static void assert_trimmed(const char *text, size_t size, const char *expected)
+{
+    char bytes[16] = {0};
+    memcpy(bytes, text, size);
+    utf8_trim_cut(bytes);
+    assert_string_equal(bytes, expected);
+}
+
+static void what_a_cut_has_left_of_a_character_is_removed(UNUSED void **state)
+{
+    assert_trimmed("a\xC3\xA4", 2, "a");
+    assert_trimmed("a\xE2\x82\xAC", 2, "a");
+    assert_trimmed("a\xE2\x82\xAC", 3, "a");
+    assert_trimmed("a\xF0\x9F\x98\x80", 2, "a");
+    assert_trimmed("a\xF0\x9F\x98\x80", 3, "a");
+    assert_trimmed("a\xF0\x9F\x98\x80", 4, "a");
+    assert_trimmed("\xC3\xA4\xC3\xA4", 3, "\xC3\xA4");
+    assert_trimmed("\xF0\x9F\x98\x80", 3, "");
+}
+
+static void a_cut_between_characters_removes_nothing(UNUSED void **state)
+{
+    assert_trimmed("", 0, "");
+    assert_trimmed("abc", 3, "abc");
+    assert_trimmed("a\xC3\xA4", 3, "a\xC3\xA4");
+    assert_trimmed("\xE2\x82\xAC", 3, "\xE2\x82\xAC");
+    assert_trimmed("\xF0\x9F\x98\x80", 4, "\xF0\x9F\x98\x80");
+    assert_trimmed("\xF0\x9F\x98\x80z", 5, "\xF0\x9F\x98\x80z");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +127,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(only_the_first_sequence_counts),
         cmocka_unit_test(a_length_is_the_number_of_code_points),
         cmocka_unit_test(text_with_a_bad_byte_anywhere_has_no_length),
+        cmocka_unit_test(what_a_cut_has_left_of_a_character_is_removed),
+        cmocka_unit_test(a_cut_between_characters_removes_nothing),
     };
     return RUN_TESTS(argc, argv, tests);
 }
