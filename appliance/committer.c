@@ -132,10 +132,12 @@ static enum result keep_answer(struct journal *journal, struct command *command,
     return result;
 }
 
-/* The command inside its savepoint, which a refusal rolls back. */
+/* The command inside its savepoint, which anything but success rolls back. `*ret_contained` tells
+ * whether the savepoint did its work: otherwise only the whole batch can be taken back. */
 static enum result execute_in_savepoint(struct journal *journal, struct command *command,
-                                        int64_t now_ms, struct error *error)
+                                        int64_t now_ms, bool *ret_contained, struct error *error)
 {
+    *ret_contained = false;
     enum result result = journal_savepoint(journal, error);
     if (result != RESULT_OK)
         return result;
@@ -143,13 +145,15 @@ static enum result execute_in_savepoint(struct journal *journal, struct command 
     if (buf_result(&command->reply->body) != RESULT_OK)
         outcome = error_set(error, RESULT_NO_MEMORY, "no memory for the answer");
     if (outcome == RESULT_OK)
-        return journal_release(journal, error);
-    result = journal_rollback_to_savepoint(journal, error);
+        result = journal_release(journal, error);
+    else
+        result = journal_rollback_to_savepoint(journal, error);
+    *ret_contained = result == RESULT_OK;
     return result == RESULT_OK ? outcome : result;
 }
 
 /* A failure that more than this one command will meet. */
-static bool spoils_batch(enum result result)
+static bool is_of_the_disk(enum result result)
 {
     return result == RESULT_DISK_FULL || result == RESULT_IO || result == RESULT_SYNC_FAILED;
 }
@@ -170,10 +174,11 @@ static enum result execute(struct committer *committer, const struct command *ba
         fail_command(command, RESULT_DISK_FULL);
         return RESULT_OK;
     }
-    enum result result = execute_in_savepoint(journal, command, now_ms, error);
+    bool contained = false;
+    enum result result = execute_in_savepoint(journal, command, now_ms, &contained, error);
+    if (!contained || is_of_the_disk(result))
+        return result;
     if (result != RESULT_OK && result != RESULT_REFUSED) {
-        if (spoils_batch(result))
-            return result;
         LOG(LOG_ERROR, "command.failed", LOG_TEXT("error", error->text));
         fail_command(command, result);
         return RESULT_OK;

@@ -256,6 +256,16 @@ static bool is_sound(struct integrity *integrity)
     return state == INTEGRITY_TRUSTED || state == INTEGRITY_SOUND;
 }
 
+/* On a full disk the clean stop can't be written down: the next start will look for itself. */
+static enum result close_journal(struct journal *journal, struct error *error)
+{
+    enum result result = journal_close(journal, error);
+    if (result != RESULT_DISK_FULL)
+        return result;
+    LOG(LOG_WARN, "journal.not_marked_clean", LOG_TEXT("error", error->text));
+    return RESULT_OK;
+}
+
 static enum result stop(struct appliance *appliance, struct error *error)
 {
     struct api *api = &appliance->api;
@@ -273,7 +283,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     bool sound = !api->integrity || is_sound(api->integrity);
     integrity_stop(api->integrity);
     if (api->journal && sound)
-        result = journal_close(api->journal, error);
+        result = close_journal(api->journal, error);
     else
         journal_abandon(api->journal);
     disk_free(api->disk);

@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "core/db.h"
 #include "core/journal_reader.h"
+#include "core/utf8.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -26,6 +27,7 @@ static const char SINKS_SQL[] =
 static void copy_text(char *ret_text, size_t size, struct statement *row, int column)
 {
     snprintf(ret_text, size, "%s", statement_text(row, column));
+    utf8_trim_cut(ret_text);
 }
 
 /* `unaccounted` still lacks the head and what is pending, which are read later. */

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static const int64_t NS_PER_SECOND = 1000000000;
@@ -84,25 +85,33 @@ void clock_format_utc(int64_t wall_ms, char ret_text[static CLOCK_TEXT_SIZE])
              (unsigned)utc.tm_sec % 100, (unsigned)ms % 1000);
 }
 
+/* Whether `text` has digits where the pattern has, and the same characters elsewhere. */
+static bool has_shape(const char *text, const char *pattern)
+{
+    for (; *pattern && *text; pattern++, text++)
+        if (*pattern == '0' ? *text < '0' || *text > '9' : *text != *pattern)
+            return false;
+    return *pattern == *text;
+}
+
 enum result clock_parse_utc(const char *text, int64_t *ret_wall_ms)
 {
+    static const char WHOLE[] = "0000-00-00T00:00:00.000Z";
+    char full[CLOCK_TEXT_SIZE] = "0000-01-01T00:00:00.000Z", again[CLOCK_TEXT_SIZE];
     struct tm utc = {0};
-    char *end = NULL;
-    long ms = 0;
-    const char *rest = strptime(text, "%Y-%m-%d", &utc);
-    if (!rest)
+    if (!has_shape(text, WHOLE) && !has_shape(text, "0000-00-00T00:00:00Z") &&
+        !has_shape(text, "0000-00-00"))
         return RESULT_MALFORMED;
-    if (*rest == 'T') {
-        rest = strptime(rest, "T%H:%M:%S", &utc);
-        if (rest && *rest == '.') {
-            ms = strtol(rest + 1, &end, 10);
-            rest = end == rest + 4 && ms >= 0 ? end : NULL;
-        }
-        if (!rest || *rest++ != 'Z')
-            return RESULT_MALFORMED;
-    }
-    if (*rest != '\0')
+    /* What is given stands before the rest of a whole time, "Z" apart. */
+    memcpy(full, text, strcspn(text, "Z"));
+    if (!strptime(full, "%Y-%m-%dT%H:%M:%S", &utc))
         return RESULT_MALFORMED;
-    *ret_wall_ms = (int64_t)timegm(&utc) * MS_PER_SECOND + ms;
+    int64_t ms = strtol(full + sizeof WHOLE - sizeof "000Z", NULL, 10);
+    int64_t wall_ms = (int64_t)timegm(&utc) * MS_PER_SECOND + ms;
+    /* A day that its month doesn't have comes back as another. */
+    clock_format_utc(wall_ms, again);
+    if (strcmp(full, again) != 0)
+        return RESULT_MALFORMED;
+    *ret_wall_ms = wall_ms;
     return RESULT_OK;
 }

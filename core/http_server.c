@@ -146,7 +146,7 @@ static size_t on_unescape(void *context, struct MHD_Connection *connection, char
         int high = *from == '%' ? hex_value(from[1]) : -1;
         int low = high >= 0 ? hex_value(from[2]) : -1;
         bool decodes = low >= 0 && high + low > 0;
-        *to = decodes ? (char)(high << 4 | low) : *from;
+        *to = decodes ? (char)(unsigned char)(16 * high + low) : *from;
         from += decodes ? 3 : 1;
     }
     *to = '\0';

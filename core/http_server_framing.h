@@ -1,5 +1,5 @@
-/* Where a request ends and whom it is for, as its headers say: a request that can be read in two ways
- * could hide another from whoever stands in front (RFC 9112, section 11.2). */
+/* Where a request ends and whom it is for, as its headers say: a request that can be read in two
+ * ways could hide another from whoever stands in front (RFC 9112, section 11.2). */
 #ifndef TILLBOX_CORE_HTTP_SERVER_FRAMING_H
 #define TILLBOX_CORE_HTTP_SERVER_FRAMING_H
 

@@ -133,7 +133,8 @@ def test_a_key_has_1_to_255_visible_ascii_characters(shop, key):
     with Wire(shop.orders_port) as wire:
         answer = wire.request("POST", "/orders", SALE, [("Idempotency-Key", key)])
     assert answer.status == 400
-    assert "Idempotency-Key" in answer.json["detail"]
+    # A control character is no part of any header: then the server itself refuses.
+    assert "Idempotency-Key" in answer.json["detail"] or not key.isprintable()
     assert shop.contents() == before
 
 

@@ -108,9 +108,14 @@ static void handle(void *context, struct http_exchange *exchange)
     };
     struct echo_server *echo = context;
     atomic_fetch_add(&echo->handled, 1);
-    for (size_t i = 0; i < ARRAY_LENGTH(PATHS); i++)
-        if (strcmp(http_exchange_path(exchange), PATHS[i].path) == 0)
+    for (size_t i = 0; i < ARRAY_LENGTH(PATHS); i++) {
+        if (strcmp(http_exchange_path(exchange), PATHS[i].path) == 0) {
             PATHS[i].handle(echo, exchange);
+            return;
+        }
+    }
+    http_exchange_reply(exchange)->status = 404;
+    handle_echo(echo, exchange);
 }
 
 static bool screen(void *context, struct http_exchange *exchange)

@@ -8,7 +8,9 @@
  *   /kept      200; what it keeps is released at its end, which is counted
  *   /large     200 with ECHO_LARGE_SIZE bytes
  *   /overflow  a body that outgrew its buffer
- *   /refused   401, by the screen */
+ *   /refused   401, by the screen
+ *
+ * Any other path gets 404 and what /echo would get. */
 #ifndef TILLBOX_TESTS_SUPPORT_ECHO_SERVER_H
 #define TILLBOX_TESTS_SUPPORT_ECHO_SERVER_H
 

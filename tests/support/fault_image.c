@@ -57,6 +57,8 @@ static void content_resize(struct content *content, size_t size)
 
 static void content_write(struct content *content, size_t offset, const char *bytes, size_t size)
 {
+    if (size == 0)
+        return;
     if (offset + size > content->size)
         content_resize(content, offset + size);
     memcpy(content->bytes + offset, bytes, size);
