@@ -96,21 +96,22 @@ run: ## install what is missing, build, start on ./var
 test: ## install what is missing, run every test, end with "N passed, N failed"
 	tools/install-deps.sh test
 	$(MAKE) build tests-build
-	$(PYTHON) tools/run_tests.py --build $(BUILD)
+	$(PYTHON) tools/run_tests.py --build $(BUILD) $(TESTS)
 
+# TESTS="test_json test_access" picks some, here and below.
 .PHONY: check
-check: tests-build ## units on SQLite alone, under 10 s
-	$(PYTHON) tools/run_tests.py --build $(BUILD) --only-units
+check: build tests-build ## units on SQLite alone, under 30 s
+	$(PYTHON) tools/run_tests.py --build $(BUILD) --only-units $(TESTS)
 
 SANITIZED = $(MAKE) BUILD=build/$(1) OPTIMIZE="-O1 -fno-omit-frame-pointer -fsanitize=$(2)"
 
 .PHONY: check-asan check-tsan
 check-asan: ## units and API tests under AddressSanitizer and UBSan
 	$(call SANITIZED,asan,address$(comma)undefined -fno-sanitize-recover=all) build tests-build
-	$(PYTHON) tools/run_tests.py --build build/asan --without crash
+	$(PYTHON) tools/run_tests.py --build build/asan --without bridge $(TESTS)
 check-tsan: ## units and API tests under ThreadSanitizer
 	$(call SANITIZED,tsan,thread) build tests-build
-	$(PYTHON) tools/run_tests.py --build build/tsan --without crash
+	$(PYTHON) tools/run_tests.py --build build/tsan --without bridge $(TESTS)
 
 .PHONY: check-crash
 check-crash: build ## 100 x kill -9 under load, every 201 accounted for

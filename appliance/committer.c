@@ -18,20 +18,20 @@ struct queue {
 struct committer {
     struct committer_options options;
     pthread_t thread;
-    pthread_mutex_t lock; /* what follows */
+    pthread_mutex_t lock; /* what follows, up to the thread's own */
     pthread_cond_t wake;
     struct queue queue;
-    bool closed;
     struct committer_stats stats;
-    bool retiring;            /* there may be events to remove … */
-    int64_t retire_through;   /* … up to here */
-    int64_t retire_before_ms; /* … from before then */
-    bool stopped;             /* the thread has been joined; the stopper's own */
+    int64_t retire_through;   /* events up to here … */
+    int64_t retire_before_ms; /* … from before then … */
+    bool retiring;            /* … may be removed, if there are any */
+    bool closed;
+    bool stopped; /* the thread has been joined; the stopper's own */
     /* The thread's own: */
-    struct event appended[COMMITTER_BATCH_MAX];
     bool flush_failed;
-    int64_t sweep_due_ms;
     bool checkpoint_failing;
+    int64_t sweep_due_ms;
+    struct event appended[COMMITTER_BATCH_MAX];
 };
 
 static const int64_t BUCKETS_US[COMMITTER_BUCKETS] = {

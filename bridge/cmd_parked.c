@@ -81,11 +81,11 @@ static enum result print_rows(struct ledger *ledger, const struct settings *sett
 {
     struct buf text;
     struct json_writer writer;
+    buf_init(&text, JSON_MAX);
+    json_writer_init(&writer, &text);
     struct printing printing = {.writer = settings->json ? &writer : NULL, .whole = whole};
     struct parked_filter filter = filter_of(settings);
     filter.only_open = !whole;
-    buf_init(&text, JSON_MAX);
-    json_writer_init(&writer, &text);
     json_begin_array(&writer, NULL);
     enum result result = ledger_each_parked(ledger, &filter, take_row, &printing, error);
     json_end_array(&writer);

@@ -68,8 +68,9 @@ static enum result fail(sqlite3 *handle, int code, struct error *error)
 {
     int extended = handle ? sqlite3_extended_errcode(handle) : code;
     enum result result = result_of(handle, extended);
-    return error_set(error, result == RESULT_OK ? RESULT_INTERNAL : result, "SQLite: %s (%d)",
-                     handle ? sqlite3_errmsg(handle) : sqlite3_errstr(code), extended);
+    error_write(error, "SQLite: %s (%d)", handle ? sqlite3_errmsg(handle) : sqlite3_errstr(code),
+                extended);
+    return result == RESULT_OK ? RESULT_INTERNAL : result;
 }
 
 static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, int pages)

@@ -69,6 +69,27 @@ LONG_FUNCTION = ("int planted(int value);\n\nint planted(int value)\n{\n"
                  + "    value += 1;\n" * 70 + "    return value;\n}\n")
 
 LAYERS = "tools/layers.py"
+# Beside the planted test one that passes: without the plant the gate must have something to run.
+CHECK = "make check TESTS='test_buf test_planted'"
+ASAN = "make check-asan TESTS='test_buf test_planted'"
+TSAN = "make check-tsan TESTS='test_buf test_planted'"
+
+# The committer as it must not be: the answers go before the COMMIT.
+COMMIT_FIRST = """    enum result result = commit_batch(committer, batch, &error);
+    int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
+    count_batch(committer, batch, result, duration_us);
+    int appended = answer_batch(committer, batch);
+"""
+ANSWER_FIRST = """    (void)commit_batch;
+    enum result result = journal_begin(committer->options.journal, &error);
+    for (struct command *command = batch; command && result == RESULT_OK; command = command->next)
+        result = execute(committer, batch, command, &error);
+    int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
+    count_batch(committer, batch, result, duration_us);
+    int appended = answer_batch(committer, batch);
+    if (result == RESULT_OK)
+        result = journal_commit(committer->options.journal, &error);
+"""
 PLANTS = [
     # who may include and call what
     Plant("layers-core", "core/planted.c", None, '#include "appliance/order.h"\n', LAYERS,
@@ -149,23 +170,43 @@ PLANTS = [
 
     # tests and sanitizers
     Plant("check-unit", "tests/unit/test_planted.c", None, unit_test("assert_int_equal(1, 2);"),
-          "make check", r'test_planted: 0 passed, 1 FAILED'),
+          CHECK, r'test_planted: 0 passed, 1 FAILED'),
     Plant("asan-overflow", "tests/unit/test_planted.c", None,
           unit_test("char *volatile bytes = malloc(8);\n    volatile size_t size = 9;\n"
                     "    memset(bytes, 1, size);\n"
                     "    assert_int_equal(bytes[0], 1);\n    free(bytes);"),
-          "make check-asan", r'AddressSanitizer: heap-buffer-overflow'),
+          ASAN, r'AddressSanitizer: heap-buffer-overflow'),
     Plant("asan-leak", "tests/unit/test_planted.c", None,
           unit_test("char *volatile lost = malloc(8);\n    lost[0] = 1;\n    lost = NULL;"),
-          "make check-asan", r'LeakSanitizer: detected memory leaks'),
+          ASAN, r'LeakSanitizer: detected memory leaks'),
     Plant("ubsan-overflow", "tests/unit/test_planted.c", None,
           unit_test("volatile int most = 2147483647;\n    most = most + 1;"),
-          "make check-asan", r'runtime error: signed integer overflow'),
+          ASAN, r'runtime error: signed integer overflow'),
     Plant("tsan-race", "tests/unit/test_planted.c", None,
           unit_test("pthread_t one, two;\n    pthread_create(&one, NULL, count, NULL);\n"
                     "    pthread_create(&two, NULL, count, NULL);\n    pthread_join(one, NULL);\n"
                     "    pthread_join(two, NULL);", RACE),
-          "make check-tsan", r'ThreadSanitizer: data race'),
+          TSAN, r'ThreadSanitizer: data race'),
+
+    # what the box promises
+    Plant("answer-before-commit", "appliance/committer.c", COMMIT_FIRST, ANSWER_FIRST,
+          "make check-crash KILLS=10", r'was acknowledged and is not there'),
+    Plant("flush-left-out", "core/db.c", "PRAGMA synchronous=FULL; PRAGMA cache_size=-4096",
+          "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096", "make check TESTS=test_db",
+          r'test_db: .* FAILED'),
+    Plant("oversell", "appliance/stock.c", "moved < 0", "moved < -1000000",
+          "make check TESTS='test_stock test_command'", r'test_stock: .* FAILED'),
+    Plant("key-forgotten", "appliance/committer.c", "command->keeps_answer = result == RESULT_OK;",
+          "command->keeps_answer = false;", "make test TESTS=test_idempotency",
+          r'the_same_key_in_one_batch_is_in_flight'),
+    Plant("any-origin", "core/http_guard.c", "if (origin && !is_own_origin(",
+          "if (origin && false && !is_own_origin(", "make test TESTS=test_access",
+          r'FAILED tests/integration/test_access'),
+    Plant("smuggling", "core/http_server_framing.c",
+          "if (framing->encodings > 0 && framing->lengths > 0)", "if (framing->encodings > 9)",
+          "make test TESTS=test_http_wire", r'FAILED tests/integration/test_http_wire'),
+    Plant("api-undescribed", "docs/api/openapi.yaml", "/livez:", "/livezz:",
+          "make test TESTS=test_openapi", r'(FAILED|ERROR) tests/integration/test_openapi'),
 ]
 
 

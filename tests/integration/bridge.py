@@ -29,6 +29,16 @@ def settings_of(office):
     return {"TILLBOX_POSTGRES_URL": office.postgres_url, "TILLBOX_AMQP_URL": office.amqp_url}
 
 
+def publisher_of(office):
+    """The same for a user who may publish and declare nothing; the topology is there."""
+    user = f"box-{office.name}"
+    done = run_bridge("topology", environment=settings_of(office))
+    assert done.returncode == 0, done
+    office.api("PUT", f"/users/{user}", {"password": office.rabbit.password, "tags": ""})
+    office.allow(user, configure="^$", write="^order\\.(events|dlx)$", read="^$")
+    return {"TILLBOX_AMQP_URL": office.rabbit.url_of(office.name, user=user)}
+
+
 def run_bridge(*arguments, environment=None, timeout=60):
     """Runs `bridge ARGUMENTS` to its end."""
     return subprocess.run([BRIDGE, *map(str, arguments)], capture_output=True, text=True,
@@ -99,7 +109,9 @@ class Bridge:
         return call(self.port, "GET", path)
 
     def status(self):
-        return self.get("/status").json
+        answer = self.get("/status")
+        assert answer.status == 200, answer
+        return answer.json
 
     def sink(self, name):
         """Its accounts; None while it has none."""

@@ -15,6 +15,7 @@ from bridge import Bridge
 from bridge import SINKS
 from bridge import assert_all_arrived
 from bridge import open_till
+from bridge import publisher_of
 from bridge import read_events
 from bridge import run_bridge
 from bridge import seed
@@ -47,9 +48,10 @@ def test_every_type_of_event_reaches_database_and_broker(box, office, make_bridg
     assert len(office.messages) == len(events)
 
 
-def test_a_backlog_and_what_is_sold_meanwhile_arrive(box, office, make_bridge):
-    till = open_till(box, per_second=500).trade(3000)
-    with till:
+def test_a_backlog_and_what_is_sold_meanwhile_arrive(tmp_path, make_box, office, make_bridge):
+    seed(tmp_path / "var", 5000)
+    box = make_box()
+    with open_till(box, per_second=500) as till:
         bridge = make_bridge(box.data_dir, office)
         wait_until(lambda: bridge.sink("rabbitmq"), 5)
         time.sleep(1)
@@ -173,8 +175,9 @@ def test_accounts_are_the_same_everywhere(box, office, make_bridge):
                      text), text
 
 
-def test_accounts_are_there_at_any_moment_of_a_drain(box, office, make_bridge):
-    till = open_till(box).trade(4000)
+def test_accounts_are_there_at_any_moment_of_a_drain(tmp_path, make_box, office, make_bridge):
+    seed(tmp_path / "var", 10000)
+    box = make_box()
     bridge = make_bridge(box.data_dir, office)
     answers = []
     while not answers or answers[-1]["sinks"] == [] or answers[-1]["backlog"] > 0:
@@ -182,7 +185,7 @@ def test_accounts_are_there_at_any_moment_of_a_drain(box, office, make_bridge):
         assert "sinks" in answers[-1], answers[-1]
         assert answers[-1]["unaccounted_events"] == 0
         assert bridge.get("/healthz").status == 200
-    assert_all_arrived(bridge, office, till)
+    assert_all_arrived(bridge, office)
 
 
 def test_metrics_are_what_the_status_says(box, office, make_bridge):
@@ -205,12 +208,7 @@ def test_metrics_are_what_the_status_says(box, office, make_bridge):
 
 def test_a_user_who_may_only_publish_publishes(box, office, make_bridge):
     """Head office has declared the topology; the box's user may not."""
-    office.api("PUT", "/users/box", {"password": office.rabbit.password, "tags": ""})
-    office.allow("box", configure="^$", write="^order\\.(events|dlx)$", read="^$")
-    done = run_bridge("topology", environment=settings_of(office))
-    assert done.returncode == 0, done
-    bridge = make_bridge(box.data_dir, office,
-                         TILLBOX_AMQP_URL=office.rabbit.url_of(office.name, user="box"))
+    bridge = make_bridge(box.data_dir, office, **publisher_of(office))
     till = open_till(box).trade(20)
     assert_all_arrived(bridge, office, till)
     office.close_connections()

@@ -2,12 +2,10 @@
 
 #include "tests/support/appliance_fixture.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/json.h"
 #include "core/log.h"
@@ -67,6 +65,12 @@ static void on_fatal(void *context)
     atomic_fetch_add(&fixture->fatal_calls, 1);
 }
 
+static void on_commit(void *context)
+{
+    struct fixture *fixture = context;
+    atomic_fetch_add(&fixture->commit_calls, 1);
+}
+
 enum result fixture_start(struct fixture *fixture, struct error *error)
 {
     enum result result = fixture_open(fixture, error);
@@ -77,6 +81,7 @@ enum result fixture_start(struct fixture *fixture, struct error *error)
         .disk = fixture->disk,
         .clock = &fixture->clock.clock,
         .answers_kept_ms = FIXTURE_ANSWERS_KEPT_MS,
+        .on_commit = on_commit,
         .on_fatal = on_fatal,
         .context = fixture,
     };

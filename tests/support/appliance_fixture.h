@@ -27,7 +27,7 @@ struct fixture {
     struct disk *disk;
     struct journal *journal;
     struct committer *committer;
-    atomic_int fatal_calls;
+    atomic_int fatal_calls, commit_calls;
     pthread_mutex_t lock; /* what follows, and what requests share with the committer's thread */
     pthread_cond_t changed;
     int answers;

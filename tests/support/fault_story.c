@@ -2,8 +2,6 @@
 
 #include "tests/support/fault_story.h"
 
-#include <string.h>
-
 #include "tests/support/journal_audit.h"
 
 enum { KEYED_USER = STORY_ORDERS + 1 };

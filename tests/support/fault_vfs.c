@@ -387,7 +387,7 @@ void fault_vfs_watch(const char *folder, bool record)
     state.record = record;
     state.fault = (struct fault){0};
     memset(state.counts, 0, sizeof state.counts);
-    snprintf(state.folder, sizeof state.folder, folder ? "%s/" : "", folder);
+    snprintf(state.folder, sizeof state.folder, "%s%s", folder ? folder : "", folder ? "/" : "");
     unlock();
 }
 

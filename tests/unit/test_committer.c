@@ -282,6 +282,20 @@ static void every_command_is_counted_by_how_it_ended(UNUSED void **state)
     assert_true(now.healthy);
 }
 
+static void every_batch_with_events_is_told_of_once(UNUSED void **state)
+{
+    fixture_hold(&fixture);
+    int before = atomic_load(&fixture.commit_calls);
+    submit_orders(20);
+    fixture_release(&fixture);
+    assert_answers(20, 201);
+    assert_int_equal(request_do_once(request_cancel(&fixture, 999999)), 404);
+    assert_int_equal(atomic_load(&fixture.commit_calls) - before, 1);
+    assert_int_equal(request_do_once(request_order(&fixture, 1, 1, 1)), 201);
+    committer_stop(fixture.committer);
+    assert_int_equal(atomic_load(&fixture.commit_calls) - before, 2);
+}
+
 static void move_clock(UNUSED void *context)
 {
     fake_clock_advance(&fixture.clock, 2);
@@ -367,6 +381,7 @@ int main(int argc, char **argv)
         TEST(nothing_is_no_committer),
         TEST(a_restart_goes_on_where_the_last_run_stopped),
         TEST(every_command_is_counted_by_how_it_ended),
+        TEST(every_batch_with_events_is_told_of_once),
         TEST(commits_are_counted_by_how_long_they_took),
         TEST(buckets_rise_and_the_last_takes_everything),
         TEST(many_tills_sell_at_once),

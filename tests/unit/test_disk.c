@@ -2,8 +2,6 @@
 
 #include "appliance/disk.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/statvfs.h>
 
 #include "core/log.h"

@@ -2,7 +2,6 @@
 
 #include "appliance/committer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/appliance_fixture.h"

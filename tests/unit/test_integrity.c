@@ -3,7 +3,6 @@
 #include "appliance/integrity.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -3,7 +3,6 @@
 #include "appliance/journal.h"
 
 #include <sqlite3.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

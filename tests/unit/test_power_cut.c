@@ -66,7 +66,7 @@ static enum result check_answers(struct db *db, struct error *error)
         result = count_numbers(db, "SELECT order_id FROM orders WHERE status = 'cancelled'",
                                cancelled, error);
     for (int i = 0; i < REQUESTS_MAX && result == RESULT_OK; i++) {
-        if (created[i] > 1 || created[i] < is_created[i])
+        if (created[i] > 1 || (is_created[i] && created[i] == 0))
             result = error_set(error, RESULT_CORRUPT, "order %d is there %d times", i, created[i]);
         else if (is_cancelled[i] && cancelled[i] == 0)
             result = error_set(error, RESULT_CORRUPT, "order id %d isn't cancelled any more", i);

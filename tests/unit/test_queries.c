@@ -3,7 +3,6 @@
 #include "appliance/queries.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "core/db.h"
 #include "tests/support/appliance_fixture.h"

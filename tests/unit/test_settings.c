@@ -2,7 +2,6 @@
 
 #include "appliance/settings.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
