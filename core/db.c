@@ -1,5 +1,6 @@
 #include "core/db.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -344,6 +345,7 @@ void statement_bind_null(struct statement *statement, int index)
 
 enum result statement_step(struct statement *statement, bool *ret_row, struct error *error)
 {
+    assert(statement);
     sqlite3 *handle = sqlite3_db_handle(statement->handle);
     int code = statement->bind_code;
     if (code == SQLITE_OK)

@@ -269,6 +269,19 @@ static void a_request_that_can_be_read_in_two_ways_is_refused_and_closed(UNUSED 
     }
 }
 
+static void such_a_request_is_closed_whatever_its_method(UNUSED void **state)
+{
+    static const char *const CASES[] = {HTTP_HEAD("GET", "/echo"), HTTP_HEAD("PATCH", "/echo"),
+                                        HTTP_HEAD("DELETE", "/echo")};
+    for (size_t i = 0; i < ARRAY_LENGTH(CASES); i++) {
+        http_client_close(&client);
+        assert_true(http_client_open(&client, http_server_port(echo.server)));
+        http_client_send(&client, CASES[i]);
+        ask("Host: other\r\n\r\n" HTTP_GET("/echo"));
+        assert_refused(400);
+    }
+}
+
 /* libmicrohttpd refuses these itself, and sends the head of its answer twice. */
 static void a_content_length_that_is_no_number_is_refused_and_closed(UNUSED void **state)
 {
@@ -461,6 +474,7 @@ int main(int argc, char **argv)
         TEST(a_header_that_is_too_large_is_refused),
         TEST(an_address_that_is_too_large_is_refused),
         TEST(a_request_that_can_be_read_in_two_ways_is_refused_and_closed),
+        TEST(such_a_request_is_closed_whatever_its_method),
         TEST(a_content_length_that_is_no_number_is_refused_and_closed),
         TEST(a_length_in_disguise_is_refused_and_closed),
         TEST(a_header_that_cannot_be_read_is_refused_and_closed),
