@@ -64,7 +64,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lrabbitmq
 
 schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
 .SECONDEXPANSION:
@@ -92,6 +92,12 @@ run: ## install what is missing, build, start on ./var
 	$(MAKE) build
 	tools/run.sh $(ARGS)
 
+.PHONY: replay migrate-up
+replay: build ## send parked events of ./var again
+	$(BUILD)/bridge replay --data-dir var $(ARGS)
+migrate-up: build ## bring head office's database (TILLBOX_POSTGRES_URL) up to date
+	$(BUILD)/bridge migrate $(ARGS)
+
 .PHONY: test
 test: ## install what is missing, run every test, end with "N passed, N failed"
 	tools/install-deps.sh test
@@ -117,9 +123,12 @@ check-tsan: ## units and API tests under ThreadSanitizer
 check-crash: build ## 100 x kill -9 under load, every 201 accounted for
 	$(PYTHON) tests/integration/crash.py --build $(BUILD) --kills $(or $(KILLS),100)
 
-.PHONY: bench
-bench: build tests-build ## each figure beside its ceiling
+.PHONY: bench bench-bridge
+bench: build tests-build ## each figure of the appliance beside its ceiling
+	tools/install-deps.sh bench
 	$(PYTHON) tests/bench/bench.py --build $(BUILD) $(ARGS)
+bench-bridge: build tests-build ## … and of the bridge
+	$(PYTHON) tests/bench/bridge_bench.py --build $(BUILD) $(ARGS)
 
 .PHONY: lint layers sizes selftest fresh
 lint: ## formatter, compilers, analysers

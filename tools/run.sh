@@ -1,5 +1,6 @@
 #!/bin/bash
-# Starts the appliance on ./var and says how to talk to it. Further arguments go to the appliance.
+# Starts the appliance and the bridge on ./var and says how to talk to them. Further arguments go to
+# the appliance; the bridge takes its settings from variables, TILLBOX_POSTGRES_URL and so on.
 set -u
 cd "$(dirname "$0")/.." || exit
 
@@ -17,7 +18,9 @@ done
 
 build/appliance serve --data-dir var "$@" &
 appliance=$!
-trap 'kill -TERM $appliance 2>/dev/null' TERM INT
+build/bridge run --data-dir var &
+bridge=$!
+trap 'kill -TERM $appliance $bridge 2>/dev/null' TERM INT
 
 # Open means: something accepts connections there.
 is_open() {
@@ -29,7 +32,8 @@ for ((tries = 0; tries < 100; tries++)); do
     if is_open "$orders" && is_open "$inventory"; then
         cat <<EOF
 
-Tillbox is running; its journal is in ./var. Ctrl-C stops it.
+Tillbox is running; its journal is in ./var. Ctrl-C stops it. Where every sale is on its way to
+head office: build/bridge status --data-dir var
 
   orders     http://$orders/orders
   inventory  http://$inventory/products
@@ -56,4 +60,6 @@ if kill -0 "$appliance" 2>/dev/null; then
     wait "$appliance"
     code=$?
 fi
+kill -TERM "$bridge" 2>/dev/null
+wait "$bridge"
 exit "$code"

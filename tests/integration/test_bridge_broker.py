@@ -219,8 +219,9 @@ def test_a_full_queue_is_tried_three_times_and_parks_what_it_refuses(box, office
     office.api("PUT", f"/policies/{office.name}/full",
                {"pattern": "^inventory", "apply-to": "queues",
                 "definition": {"max-length": 1, "overflow": "reject-publish"}})
-    wait_until(lambda: till.trade(1) and open_parked(bridge), 10, "a refusal")
-    wait_until(lambda: has_settled(bridge), 20)
+    while not open_parked(bridge):
+        till.trade(1)
+        wait_until(lambda: has_settled(bridge), 10)
     office.tap()
     office.api("DELETE", f"/policies/{office.name}/full")
     time.sleep(0.5)
