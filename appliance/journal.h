@@ -107,7 +107,7 @@ enum { JOURNAL_EVENTS_REMOVED = 500 };
 
 /* Removes, in a transaction of its own, up to JOURNAL_EVENTS_REMOVED events from the chain's start:
  * those up to `through` that happened before `before_ms`. The anchor moves along, so that the rest
- * of the chain can still be verified. */
+ * of the chain can still be verified. The last event stays: later ids must be above its own. */
 MUST_CHECK enum result journal_remove_events(struct journal *journal, int64_t through,
                                              int64_t before_ms, int64_t *ret_removed,
                                              struct error *error);

@@ -252,16 +252,18 @@ enum result journal_remove_events(struct journal *journal, int64_t through, int6
                                   int64_t *ret_removed, struct error *error)
 {
     struct journal_head last;
+    int64_t removed = 0;
     enum result result = find_last_old(journal, through, before_ms, &last, error);
-    *ret_removed = 0;
-    if (result != RESULT_OK || last.sequence == 0)
-        return result;
-    result = journal_begin(journal, error);
-    if (result != RESULT_OK)
-        return result;
-    result = remove_through(journal, &last, ret_removed, error);
+    if (result == RESULT_OK && last.sequence > 0) {
+        result = journal_begin(journal, error);
+        if (result == RESULT_OK)
+            result = remove_through(journal, &last, &removed, error);
+        if (result == RESULT_OK)
+            result = journal_commit(journal, error);
+        else
+            journal_rollback(journal);
+    }
     if (result == RESULT_OK)
-        return journal_commit(journal, error);
-    journal_rollback(journal);
+        *ret_removed = removed;
     return result;
 }
