@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "appliance/accounts.h"
 #include "appliance/committer.h"
 #include "appliance/disk.h"
 #include "appliance/integrity.h"
@@ -36,6 +37,7 @@ struct api {
     struct committer *committer;
     struct disk *disk;
     struct integrity *integrity;
+    struct accounts *accounts;
     struct sha256 *hashers[SERVICE_COUNT];
     struct service services[SERVICE_COUNT];
     int64_t started_at_ms;

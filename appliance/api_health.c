@@ -4,7 +4,6 @@
 
 #include "appliance/api.h"
 #include "appliance/render.h"
-#include "core/accounting.h"
 #include "core/versions.h"
 
 enum { LIBRARIES_MAX = 8 };
@@ -134,7 +133,7 @@ static void put_bridge(struct json_writer *writer, const struct api *api)
     struct accounting accounting;
     struct error error = {0};
     json_begin_object(writer, "bridge");
-    if (accounting_read(api->settings->data_dir, &accounting, &error) == RESULT_OK)
+    if (accounts_get(api->accounts, &accounting, &error) == RESULT_OK)
         accounting_write(&accounting, clock_wall_ms(api->clock), writer);
     else
         json_put_text(writer, "error", error.text);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "appliance/api.h"
-#include "core/accounting.h"
 #include "core/log.h"
 
 static void put_type(struct buf *out, const char *name, const char *type, const char *help)
@@ -90,7 +89,7 @@ static int64_t resident_bytes(void)
 static void put_bridge(struct buf *out, const struct api *api)
 {
     struct accounting accounting;
-    if (accounting_read(api->settings->data_dir, &accounting, NULL) == RESULT_OK)
+    if (accounts_get(api->accounts, &accounting, NULL) == RESULT_OK)
         accounting_write_metrics(&accounting, clock_wall_ms(api->clock), out);
 }
 

@@ -12,7 +12,6 @@
 #include "appliance/commands.h"
 #include "appliance/guard.h"
 #include "appliance/router.h"
-#include "core/accounting.h"
 #include "core/log.h"
 #include "core/nudge.h"
 
@@ -104,6 +103,10 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
     const struct journal_identity *identity = journal_identity(api->journal);
     log_set_device(identity->device_id);
     disk_check(api->disk);
+    result = accounts_new(&api->accounts);
+    if (result != RESULT_OK)
+        return result;
+    accounts_refresh(api->accounts, data_dir);
     return integrity_start(data_dir, identity->stopped_cleanly, &api->integrity, error);
 }
 
@@ -189,7 +192,7 @@ static void retire_events(struct appliance *appliance)
     int64_t days = appliance->settings->retention_days;
     if (days == 0)
         return;
-    enum result result = accounting_read(appliance->settings->data_dir, &accounting, &error);
+    enum result result = accounts_get(appliance->api.accounts, &accounting, &error);
     if (result != RESULT_OK) {
         LOG(LOG_WARN, "retention.skipped", LOG_TEXT("error", error.text));
         return;
@@ -205,6 +208,7 @@ static void tick(struct appliance *appliance, int64_t ticks)
     for (int i = 0; i < SERVICE_COUNT; i++)
         http_server_sweep(appliance->api.services[i].server);
     disk_check(appliance->api.disk);
+    accounts_refresh(appliance->api.accounts, appliance->settings->data_dir);
     if (ticks % RETIRE_EVERY_TICKS == 1)
         retire_events(appliance);
 }
@@ -282,6 +286,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     }
     bool sound = !api->integrity || is_sound(api->integrity);
     integrity_stop(api->integrity);
+    accounts_free(api->accounts);
     if (api->journal && sound)
         result = close_journal(api->journal, error);
     else

@@ -9,6 +9,7 @@
 #include "core/breaker.h"
 #include "core/log.h"
 #include "core/retry.h"
+#include "core/utf8.h"
 
 enum { PAGE_BYTES = 4 << 20 };
 
@@ -31,9 +32,11 @@ struct pump {
     enum sink_state noted_state;
     enum breaker_state noted_breaker;
     struct journal_page page;
-    size_t *indexes;       /* of the events to deliver */
-    struct parked *parked; /* of the events held behind a parked one */
-    size_t parked_count;
+    size_t *indexes;         /* of the events to deliver */
+    enum delivery *outcomes; /* of these, in the same order */
+    bool *blocked;           /* one an event of the page: parked, or behind a parked one */
+    struct parked *parked;   /* rows to write */
+    int64_t dead_letters_due_ms;
 };
 
 /* What a step of the pump ends with. */
@@ -148,17 +151,21 @@ static enum step attach(struct pump *pump, uint64_t generation)
     return STEP_ON;
 }
 
-static void fill_parked(const struct pump *pump, size_t index, enum parked_state state,
-                        const char *reason, struct parked *ret_parked)
+static void fill_parked(const struct pump *pump, const struct journal_event *event,
+                        enum parked_state state, const char *reason, struct parked *ret_parked)
 {
-    const struct journal_event *event = &pump->page.events[index];
     *ret_parked = (struct parked){.sequence = event->sequence,
                                   .order_id = event->order_id,
                                   .state = state,
-                                  .attempts = pump->attempts};
+                                  .attempts = state == PARKED_REFUSED ? pump->attempts + 1 : 0};
     snprintf(ret_parked->event_id, sizeof ret_parked->event_id, "%s", event->event_id);
     snprintf(ret_parked->event_type, sizeof ret_parked->event_type, "%s", event->event_type);
     snprintf(ret_parked->reason, sizeof ret_parked->reason, "%s", reason);
+    utf8_trim_cut(ret_parked->reason);
+    if (state == PARKED_REFUSED)
+        LOG(LOG_ERROR, "event.parked", LOG_TEXT("sink", name_of(pump)),
+            LOG_INT("sequence", event->sequence), LOG_TEXT("event_id", event->event_id),
+            LOG_TEXT("event_type", event->event_type), LOG_TEXT("reason", reason));
 }
 
 /* Sorts the page into what to deliver, and what is parked or held behind a parked event of the same
@@ -168,89 +175,97 @@ static enum result sort_page(struct pump *pump, size_t *ret_count, struct error 
     struct ledger_sink row;
     size_t count = 0;
     enum result result = ledger_find_sink(pump->options.ledger, name_of(pump), &row, error);
-    pump->parked_count = 0;
     for (size_t i = 0; i < pump->page.count && result == RESULT_OK; i++) {
         const struct journal_event *event = &pump->page.events[i];
-        bool blocked = false;
+        pump->blocked[i] = false;
         if (row.parked_rows > 0)
             result = ledger_is_blocked(pump->options.ledger, name_of(pump), event->sequence,
-                                       event->order_id, &blocked, error);
-        if (blocked)
-            fill_parked(pump, i, PARKED_HELD, "held behind a parked event of the same order",
-                        &pump->parked[pump->parked_count++]);
-        else
+                                       event->order_id, &pump->blocked[i], error);
+        if (!pump->blocked[i])
             pump->indexes[count++] = i;
     }
+    memset(pump->outcomes, 0, count * sizeof *pump->outcomes); /* DELIVERY_PENDING */
     *ret_count = count;
     return result;
 }
 
-/* How many events of the page are done with when `delivered` of the batch are: those, and what is
- * held between them. */
-static size_t pages_done(const struct pump *pump, size_t count, size_t delivered)
+/* What a page has come to, event by event from its start, up to one that isn't settled. */
+struct tally {
+    size_t events; /* of the page */
+    int64_t delivered;
+    size_t parked;
+    enum delivery
+        stopped_by; /* the outcome of the event that isn't settled; DELIVERY_DONE: all are */
+};
+
+static const char HELD_REASON[] = "held behind a parked event of the same order";
+
+/* Adds one event; false if it isn't settled. */
+static bool add_event(struct pump *pump, size_t index, enum delivery outcome, const char *reason,
+                      struct tally *tally)
 {
-    return delivered == count ? pump->page.count : pump->indexes[delivered];
+    const struct journal_event *event = &pump->page.events[index];
+    struct parked *row = &pump->parked[tally->parked];
+    bool is_first = tally->events == 0;
+    if (outcome == DELIVERY_DONE)
+        tally->delivered++;
+    else if (outcome == DELIVERY_HELD)
+        fill_parked(pump, event, PARKED_HELD, HELD_REASON, row);
+    else if (outcome == DELIVERY_REFUSED ||
+             (outcome == DELIVERY_TRANSIENT && is_first && pump->attempts + 1 >= PUMP_ATTEMPTS))
+        fill_parked(pump, event, PARKED_REFUSED, reason, row);
+    else
+        return false;
+    tally->parked += outcome != DELIVERY_DONE;
+    tally->events++;
+    return true;
 }
 
-static enum result settle(struct pump *pump, size_t count, size_t delivered, struct error *error)
+static struct tally count_page(struct pump *pump, const char *reason)
 {
-    size_t done = pages_done(pump, count, delivered);
-    if (done == 0)
+    struct tally tally = {.stopped_by = DELIVERY_DONE};
+    size_t next = 0;
+    for (size_t i = 0; i < pump->page.count; i++) {
+        enum delivery outcome = pump->blocked[i] ? DELIVERY_HELD : pump->outcomes[next++];
+        if (!add_event(pump, i, outcome, reason, &tally)) {
+            tally.stopped_by = outcome;
+            break;
+        }
+    }
+    return tally;
+}
+
+/* Cursor, count and parked rows move together. */
+static enum result settle(struct pump *pump, const struct tally *tally, struct error *error)
+{
+    bool no_again = tally->stopped_by == DELIVERY_TRANSIENT;
+    if (tally->events == 0) {
+        pump->attempts += no_again;
         return RESULT_OK;
-    int64_t cursor = pump->page.events[done - 1].sequence;
-    size_t held = 0;
-    while (held < pump->parked_count && pump->parked[held].sequence <= cursor)
-        held++;
+    }
+    int64_t cursor = pump->page.events[tally->events - 1].sequence;
     enum result result = ledger_settle(pump->options.ledger, name_of(pump), cursor,
-                                       (int64_t)delivered, pump->parked, held, error);
+                                       tally->delivered, pump->parked, tally->parked, error);
     if (result == RESULT_OK) {
         pump->cursor = cursor;
-        pump->attempts = 0;
+        pump->attempts = no_again;
     }
     return result;
 }
 
-/* The peer will not take the event at the front: it steps aside, and the rest goes on. */
-static enum step park(struct pump *pump, size_t index, const struct error *reason)
-{
-    struct error error = {0};
-    struct parked parked;
-    fill_parked(pump, index, PARKED_REFUSED, reason->text, &parked);
-    LOG(LOG_ERROR, "event.parked", LOG_TEXT("sink", name_of(pump)),
-        LOG_INT("sequence", parked.sequence), LOG_TEXT("event_id", parked.event_id),
-        LOG_TEXT("event_type", parked.event_type), LOG_TEXT("reason", parked.reason));
-    if (ledger_settle(pump->options.ledger, name_of(pump), parked.sequence, 0, &parked, 1,
-                      &error) != RESULT_OK)
-        return wait_for_files(pump, &error);
-    pump->cursor = parked.sequence;
-    pump->attempts = 0;
-    return STEP_ON;
-}
-
-static enum step conclude(struct pump *pump, uint64_t generation, size_t index,
+static enum step conclude(struct pump *pump, uint64_t generation, const struct tally *tally,
                           const struct delivery_report *report)
 {
-    switch (report->verdict) {
-    case DELIVERY_DONE:
-        breaker_report(&pump->breaker, generation, true, now_ms(pump));
-        retry_reset(&pump->retry);
-        note(pump, SINK_RUNNING, NULL);
-        return STEP_ON;
-    case DELIVERY_DOWN:
-        return go_down(pump, generation, &report->reason);
-    case DELIVERY_STOP:
+    if (report->verdict == DELIVERY_STOP)
         return stop_sink(pump, &report->reason);
-    case DELIVERY_TRANSIENT:
-        breaker_report(&pump->breaker, generation, true, now_ms(pump));
-        if (++pump->attempts < PUMP_ATTEMPTS)
-            return STEP_WAIT;
-        break;
-    case DELIVERY_REFUSED:
-        breaker_report(&pump->breaker, generation, true, now_ms(pump));
-        pump->attempts++;
-        break;
-    }
-    return park(pump, index, &report->reason);
+    if (report->verdict != DELIVERY_DONE)
+        return go_down(pump, generation, &report->reason);
+    breaker_report(&pump->breaker, generation, true, now_ms(pump));
+    if (tally->stopped_by == DELIVERY_TRANSIENT)
+        return STEP_WAIT;
+    retry_reset(&pump->retry);
+    note(pump, SINK_RUNNING, NULL);
+    return STEP_ON;
 }
 
 static enum step deliver_page(struct pump *pump, uint64_t generation)
@@ -267,12 +282,13 @@ static enum step deliver_page(struct pump *pump, uint64_t generation)
         .count = count,
         .through = last->sequence,
         .through_hash = last->hash,
+        .outcomes = pump->outcomes,
     };
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &report);
-    if (settle(pump, count, report.delivered, &error) != RESULT_OK)
+    struct tally tally = count_page(pump, report.reason.text);
+    if (settle(pump, &tally, &error) != RESULT_OK)
         return wait_for_files(pump, &error);
-    size_t next = report.delivered < count ? pump->indexes[report.delivered] : 0;
-    return conclude(pump, generation, next, &report);
+    return conclude(pump, generation, &tally, &report);
 }
 
 /* Collects one parked event that isn't in the dead letters yet. */
@@ -283,14 +299,15 @@ static void keep_first(void *context, const struct parked *parked)
         *first = *parked;
 }
 
-/* Sends one parked event, of any sink, to the dead letters. STEP_IDLE if there is none. */
+/* Sends one parked event, of any sink, to the dead letters. STEP_IDLE if there is none, or the
+ * broker didn't take the last one. */
 static enum step send_dead_letter(struct pump *pump, uint64_t generation)
 {
     const struct sink_ops *ops = pump->options.sink.ops;
     const struct parked_filter filter = {.only_not_dead_lettered = true};
     struct parked parked = {0};
     struct error error = {0};
-    if (!ops->dead_letter)
+    if (!ops->dead_letter || now_ms(pump) < pump->dead_letters_due_ms)
         return STEP_IDLE;
     enum result result =
         ledger_each_parked(pump->options.ledger, &filter, keep_first, &parked, &error);
@@ -306,8 +323,12 @@ static enum step send_dead_letter(struct pump *pump, uint64_t generation)
                              parked.reason, parked.attempts, &error);
         if (done == DELIVERY_DOWN)
             return go_down(pump, generation, &error);
-        if (done != DELIVERY_DONE)
-            LOG(LOG_ERROR, "dead_letter.refused", LOG_TEXT("error", error.text));
+        if (done != DELIVERY_DONE) {
+            LOG(LOG_ERROR, "dead_letter.refused", LOG_INT("sequence", parked.sequence),
+                LOG_TEXT("error", error.text));
+            pump->dead_letters_due_ms = now_ms(pump) + PUMP_DEAD_LETTER_RETRY_MS;
+            return STEP_IDLE;
+        }
     }
     if (result == RESULT_OK)
         result =
@@ -394,6 +415,8 @@ static void pump_free(struct pump *pump)
     journal_reader_close(pump->journal);
     journal_page_done(&pump->page);
     free(pump->indexes);
+    free(pump->outcomes);
+    free(pump->blocked);
     free(pump->parked);
     pthread_cond_destroy(&pump->wake);
     pthread_mutex_destroy(&pump->lock);
@@ -415,6 +438,8 @@ static struct pump *pump_new(const struct pump_options *options)
     breaker_init(&pump->breaker, &BREAKER);
     retry_init(&pump->retry, &RETRY);
     pump->indexes = calloc(options->sink.page_events, sizeof *pump->indexes);
+    pump->outcomes = calloc(options->sink.page_events, sizeof *pump->outcomes);
+    pump->blocked = calloc(options->sink.page_events, sizeof *pump->blocked);
     pump->parked = calloc(options->sink.page_events, sizeof *pump->parked);
     return pump;
 }
@@ -428,7 +453,8 @@ enum result pump_start(const struct pump_options *options, struct pump **ret_pum
         return RESULT_NO_MEMORY;
     }
     enum result result = journal_page_init(&pump->page, options->sink.page_events, PAGE_BYTES);
-    if (result == RESULT_OK && (!pump->indexes || !pump->parked))
+    if (result == RESULT_OK &&
+        (!pump->indexes || !pump->outcomes || !pump->blocked || !pump->parked))
         result = RESULT_NO_MEMORY;
     if (result == RESULT_OK && pthread_create(&pump->thread, NULL, run, pump) != 0)
         result = error_set(error, RESULT_NO_MEMORY, "the pump's thread doesn't start");

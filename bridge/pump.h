@@ -14,6 +14,7 @@ enum {
     PUMP_POLL_MS = 200, /* how often the journal is looked at without a nudge */
     PUMP_RETRY_BASE_MS = 100,
     PUMP_RETRY_CAP_MS = 3000, /* after an outage of any length the next try is at most this far */
+    PUMP_DEAD_LETTER_RETRY_MS = 5000,
     PUMP_TRIP_AFTER = 5,
     PUMP_COOL_DOWN_MS = 2000,
 };

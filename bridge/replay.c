@@ -12,6 +12,7 @@ struct replay {
     struct journal_info info;
     struct journal_page page;
     size_t indexes[PAGE_EVENTS];
+    enum delivery outcomes[PAGE_EVENTS];
     struct parked *rows; /* of parked events, ROWS_MAX */
     size_t row_count;
     int64_t left; /* events that the limit still allows */
@@ -56,8 +57,7 @@ static void keep_rate(const struct replay *replay, size_t count)
         clock_sleep_ms(replay->options->clock, (int64_t)count * 1000 / rate);
 }
 
-/* Sends the first `count` of the indexes. `*ret_sent` of them have arrived; a verdict that the peer
- * gave on the next one is in `report`. */
+/* Sends the first `count` of the indexes; the outcomes tell how it went. */
 static void send(struct replay *replay, size_t count, struct delivery_report *report)
 {
     const struct sink *sink = replay->options->sink;
@@ -66,17 +66,16 @@ static void send(struct replay *replay, size_t count, struct delivery_report *re
                                 .indexes = replay->indexes,
                                 .count = count,
                                 .through = last->sequence,
-                                .through_hash = last->hash};
-    *report = (struct delivery_report){.delivered = count, .verdict = DELIVERY_DONE};
-    if (!replay->options->filter->dry_run) {
-        sink->ops->resend(sink->self, &batch, report);
-        keep_rate(replay, count);
-    }
-}
-
-static bool is_gone(enum delivery verdict)
-{
-    return verdict == DELIVERY_DOWN || verdict == DELIVERY_STOP;
+                                .through_hash = last->hash,
+                                .outcomes = replay->outcomes};
+    bool dry = replay->options->filter->dry_run;
+    *report = (struct delivery_report){.verdict = DELIVERY_DONE};
+    for (size_t i = 0; i < count; i++)
+        replay->outcomes[i] = dry ? DELIVERY_DONE : DELIVERY_PENDING;
+    if (dry)
+        return;
+    sink->ops->resend(sink->self, &batch, report);
+    keep_rate(replay, count);
 }
 
 /* One page of the range. What the peer refuses is told and passed over. */
@@ -85,13 +84,12 @@ static enum result send_page(struct replay *replay, size_t count, struct error *
     struct delivery_report report;
     while (count > 0) {
         send(replay, count, &report);
-        for (size_t i = 0; i < report.delivered; i++)
-            tell(replay, replay->indexes[i], NULL);
-        if (is_gone(report.verdict))
-            return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
-        size_t done = report.delivered;
+        size_t done = 0;
+        for (; done < count && replay->outcomes[done] != DELIVERY_PENDING; done++)
+            tell(replay, replay->indexes[done],
+                 replay->outcomes[done] == DELIVERY_DONE ? NULL : report.reason.text);
         if (report.verdict != DELIVERY_DONE)
-            tell(replay, replay->indexes[done++], report.reason.text);
+            return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
         memmove(replay->indexes, replay->indexes + done, (count - done) * sizeof *replay->indexes);
         count -= done;
     }
@@ -184,10 +182,11 @@ static enum result replay_row(struct replay *replay, const struct parked *row, s
     }
     replay->indexes[0] = 0;
     send(replay, 1, &report);
-    if (is_gone(report.verdict))
+    if (report.verdict != DELIVERY_DONE)
         return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
-    tell(replay, 0, report.verdict == DELIVERY_DONE ? NULL : report.reason.text);
-    return report.verdict == DELIVERY_DONE ? settle(replay, row, error) : RESULT_OK;
+    bool sent = replay->outcomes[0] == DELIVERY_DONE;
+    tell(replay, 0, sent ? NULL : report.reason.text);
+    return sent ? settle(replay, row, error) : RESULT_OK;
 }
 
 static enum result replay_parked(struct replay *replay, struct error *error)

@@ -14,13 +14,16 @@ struct batch {
     size_t count;
     int64_t through;             /* the last sequence that the batch speaks for */
     const uint8_t *through_hash; /* the chain at `through`, SHA256_SIZE bytes */
+
+    /* How it went, one an event: DELIVERY_PENDING before, and after for those that weren't dealt
+     * with; DELIVERY_DONE, DELIVERY_TRANSIENT, DELIVERY_REFUSED or DELIVERY_HELD. */
+    enum delivery *outcomes;
 };
 
-/* How far a delivery came. */
+/* How a delivery went as a whole. */
 struct delivery_report {
-    size_t delivered; /* so many events of the batch, from its start, are durable at the peer */
-    enum delivery verdict; /* DELIVERY_DONE if that is all, else what happened to the next one */
-    struct error reason;   /* unless DELIVERY_DONE */
+    enum delivery verdict; /* DELIVERY_DONE: the peer works, the outcomes tell; DOWN or STOP */
+    struct error reason;   /* of the verdict, or else of the outcomes that aren't DELIVERY_DONE */
 };
 
 struct sink_ops {

@@ -252,23 +252,34 @@ static struct part part_of(const struct batch *batch, size_t first, size_t count
     return (struct part){first, count, last->sequence, last->hash};
 }
 
+static void mark(const struct batch *batch, const struct part *part, enum delivery outcome)
+{
+    for (size_t i = part->first; i < part->first + part->count; i++)
+        batch->outcomes[i] = outcome;
+}
+
 /* Refused data is closed in on by halving: what comes before it goes through, and it alone is
- * named. */
+ * named. What comes after it is left for the next batch. */
 static void deliver_parts(struct sink_postgres *sink, const struct batch *batch, bool again,
                           struct delivery_report *ret_report)
 {
     struct delivery_report report = {.verdict = DELIVERY_DONE};
-    size_t count = batch->count;
+    size_t next = 0, count = batch->count;
+    bool refused = false;
     do {
-        struct part part = part_of(batch, report.delivered, count);
+        struct part part = part_of(batch, next, count);
         enum delivery done = deliver_part(sink, batch, &part, again, &report.reason);
-        if (done == DELIVERY_DONE)
-            report.delivered += part.count;
-        else if (done == DELIVERY_REFUSED && part.count > 1)
+        if (done == DELIVERY_REFUSED && part.count > 1) {
             count = part.count / 2;
+            continue;
+        }
+        refused = done == DELIVERY_REFUSED && part.count == 1;
+        if (done == DELIVERY_DONE || refused)
+            mark(batch, &part, done);
         else
-            report.verdict = done;
-    } while (report.verdict == DELIVERY_DONE && report.delivered < batch->count);
+            report.verdict = done == DELIVERY_REFUSED ? DELIVERY_DOWN : done;
+        next += part.count;
+    } while (report.verdict == DELIVERY_DONE && !refused && next < batch->count);
     *ret_report = report;
 }
 

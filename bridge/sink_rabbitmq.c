@@ -7,15 +7,9 @@
 
 #include "bridge/topology.h"
 
-enum { POLL_EVERY = 64 /* publishes between two looks at what the broker says */ };
-
-/* A returned message is acknowledged all the same: only with that ack has it been dealt with. */
-enum confirm {
-    CONFIRM_PENDING,
-    CONFIRM_PENDING_RETURNED,
-    CONFIRM_TAKEN,
-    CONFIRM_NACKED,
-    CONFIRM_RETURNED,
+enum {
+    POLL_EVERY = 64,   /* publishes between two looks at what the broker says */
+    CONFIRM_MS = 4000, /* without a word: a quorum queue that lost its leader forgets what it had */
 };
 
 struct sink_rabbitmq {
@@ -89,46 +83,51 @@ static enum delivery publish(struct sink_rabbitmq *sink, const struct journal_ev
 struct flight {
     struct sink_rabbitmq *sink;
     const struct batch *batch;
-    enum confirm *confirms; /* one an event */
-    uint64_t first_tag;     /* of the batch's first event */
-    size_t published;
-    size_t settled;   /* events before this one have all been heard of */
-    size_t unsettled; /* published, not yet heard of */
+    uint64_t *tags; /* one an event: the number it was published under; 0: it wasn't */
+    bool *returned; /* one an event; a returned message is acknowledged all the same */
+    uint64_t first_tag;
+    uint64_t next_tag;
+    size_t *by_tag;     /* the event that was published as first_tag + n */
+    size_t next;        /* events before this one have been published or held */
+    size_t settled;     /* … and those before this one have been heard of */
+    size_t unsettled;   /* published, not yet heard of */
+    int64_t last_order; /* the highest order that has been published */
     struct error *error;
 };
 
-static bool is_pending(enum confirm confirm)
+static const struct journal_event *event_at(const struct flight *flight, size_t i)
 {
-    return confirm == CONFIRM_PENDING || confirm == CONFIRM_PENDING_RETURNED;
+    return &flight->batch->page->events[flight->batch->indexes[i]];
 }
 
-static void settle_one(struct flight *flight, size_t index, enum confirm confirm)
+static void settle_one(struct flight *flight, size_t i, enum delivery outcome)
 {
-    enum confirm before = flight->confirms[index];
-    if (!is_pending(before))
+    if (flight->batch->outcomes[i] != DELIVERY_PENDING)
         return;
-    flight->confirms[index] = before == CONFIRM_PENDING_RETURNED ? CONFIRM_RETURNED : confirm;
+    flight->batch->outcomes[i] = flight->returned[i] ? DELIVERY_REFUSED : outcome;
     flight->unsettled--;
-    while (flight->settled < flight->published && !is_pending(flight->confirms[flight->settled]))
+    while (flight->settled < flight->next &&
+           flight->batch->outcomes[flight->settled] != DELIVERY_PENDING)
         flight->settled++;
 }
 
-static void settle_tags(struct flight *flight, const struct amqp_event *event, enum confirm confirm)
+static void settle_tags(struct flight *flight, const struct amqp_event *event,
+                        enum delivery outcome)
 {
-    if (event->tag < flight->first_tag || event->tag - flight->first_tag >= flight->published)
+    if (event->tag < flight->first_tag || event->tag >= flight->next_tag)
         return;
-    size_t last = (size_t)(event->tag - flight->first_tag);
+    size_t last = flight->by_tag[event->tag - flight->first_tag];
     for (size_t i = event->multiple ? flight->settled : last; i <= last; i++)
-        settle_one(flight, i, confirm);
+        if (flight->tags[i] != 0)
+            settle_one(flight, i, outcome);
 }
 
+/* It counts as heard of when its ack comes. */
 static void mark_returned(struct flight *flight, const struct amqp_event *event)
 {
-    for (size_t i = flight->settled; i < flight->published; i++) {
-        const struct journal_event *sent = &flight->batch->page->events[flight->batch->indexes[i]];
-        if (strcmp(sent->event_id, event->message_id) == 0)
-            flight->confirms[i] = CONFIRM_PENDING_RETURNED;
-    }
+    for (size_t i = flight->settled; i < flight->next; i++)
+        if (strcmp(event_at(flight, i)->event_id, event->message_id) == 0)
+            flight->returned[i] = true;
 }
 
 /* One word of the broker's. `*ret_heard` tells whether there was one. */
@@ -144,9 +143,9 @@ static enum delivery hear(struct flight *flight, int64_t timeout_ms, bool *ret_h
         return DELIVERY_DOWN;
     }
     if (event.kind == AMQP_ACK)
-        settle_tags(flight, &event, CONFIRM_TAKEN);
+        settle_tags(flight, &event, DELIVERY_DONE);
     else if (event.kind == AMQP_NACK)
-        settle_tags(flight, &event, CONFIRM_NACKED);
+        settle_tags(flight, &event, DELIVERY_TRANSIENT);
     else if (event.kind == AMQP_RETURN)
         mark_returned(flight, &event);
     return DELIVERY_DONE;
@@ -166,7 +165,7 @@ static enum delivery hear_all(struct flight *flight)
 static enum delivery wait_to_hear(struct flight *flight)
 {
     bool heard = false;
-    enum delivery done = hear(flight, flight->sink->options->deadline_ms, &heard);
+    enum delivery done = hear(flight, CONFIRM_MS, &heard);
     if (done == DELIVERY_DONE && !heard) {
         error_write(flight->error, "the broker doesn't confirm");
         return DELIVERY_DOWN;
@@ -177,63 +176,99 @@ static enum delivery wait_to_hear(struct flight *flight)
 static enum delivery publish_next(struct flight *flight)
 {
     uint64_t tag = 0;
-    size_t index = flight->batch->indexes[flight->published];
+    size_t i = flight->next, index = flight->batch->indexes[i];
     enum delivery done =
-        publish(flight->sink, &flight->batch->page->events[index],
-                journal_page_payload(flight->batch->page, index), &tag, flight->error);
+        publish(flight->sink, event_at(flight, i), journal_page_payload(flight->batch->page, index),
+                &tag, flight->error);
     if (done != DELIVERY_DONE)
         return done;
-    if (flight->published == 0)
+    if (flight->first_tag == 0)
         flight->first_tag = tag;
-    flight->published++;
+    flight->tags[i] = tag;
+    flight->by_tag[tag - flight->first_tag] = i;
+    flight->next_tag = tag + 1;
+    flight->next++;
     flight->unsettled++;
-    return flight->published % POLL_EVERY == 0 ? hear_all(flight) : DELIVERY_DONE;
+    if (event_at(flight, i)->order_id > flight->last_order)
+        flight->last_order = event_at(flight, i)->order_id;
+    return flight->next % POLL_EVERY == 0 ? hear_all(flight) : DELIVERY_DONE;
+}
+
+/* How the event before the next one of the same order stands; DELIVERY_DONE if there is none in
+ * this batch. Orders rise, so most events need no look. */
+static enum delivery predecessor_of_next(const struct flight *flight)
+{
+    int64_t order_id = event_at(flight, flight->next)->order_id;
+    if (order_id == 0 || order_id > flight->last_order)
+        return DELIVERY_DONE;
+    for (size_t i = flight->next; i > 0; i--)
+        if (event_at(flight, i - 1)->order_id == order_id)
+            return flight->batch->outcomes[i - 1];
+    return DELIVERY_DONE;
+}
+
+/* An event goes out when the one before it of its order has been taken, and not at all when that
+ * was refused. */
+static enum delivery send_next(struct flight *flight)
+{
+    switch (predecessor_of_next(flight)) {
+    case DELIVERY_DONE:
+        return publish_next(flight);
+    case DELIVERY_PENDING:
+        return wait_to_hear(flight);
+    case DELIVERY_TRANSIENT:
+    case DELIVERY_DOWN:
+    case DELIVERY_REFUSED:
+    case DELIVERY_HELD:
+    case DELIVERY_STOP:
+        break;
+    }
+    flight->batch->outcomes[flight->next++] = DELIVERY_HELD;
+    return DELIVERY_DONE;
 }
 
 static enum delivery fly(struct flight *flight)
 {
     enum delivery done = hear_all(flight); /* heartbeats and old news first: a publish may hang */
     while (done == DELIVERY_DONE &&
-           (flight->published < flight->batch->count || flight->unsettled > 0)) {
-        if (flight->published < flight->batch->count && flight->unsettled < SINK_RABBITMQ_WINDOW)
-            done = publish_next(flight);
+           (flight->next < flight->batch->count || flight->unsettled > 0)) {
+        if (flight->next < flight->batch->count && flight->unsettled < SINK_RABBITMQ_WINDOW)
+            done = send_next(flight);
         else
             done = wait_to_hear(flight);
     }
     return done;
 }
 
-static enum delivery judge(enum confirm confirm, enum delivery otherwise, struct error *reason)
+static void tell_reason(const struct flight *flight)
 {
-    if (confirm == CONFIRM_RETURNED) {
-        error_write(reason, "unroutable: no queue takes events of this type");
-        return DELIVERY_REFUSED;
+    bool refused = false, nacked = false;
+    for (size_t i = 0; i < flight->batch->count; i++) {
+        refused = refused || flight->batch->outcomes[i] == DELIVERY_REFUSED;
+        nacked = nacked || flight->batch->outcomes[i] == DELIVERY_TRANSIENT;
     }
-    if (confirm == CONFIRM_NACKED) {
-        error_write(reason, "the broker said no (nack); a queue may be full");
-        return DELIVERY_TRANSIENT;
-    }
-    return otherwise;
+    if (refused)
+        error_write(flight->error, "unroutable: no queue takes events of this type");
+    else if (nacked)
+        error_write(flight->error, "the broker said no (nack); a queue may be full");
 }
 
 static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
 {
-    struct delivery_report report = {.verdict = DELIVERY_DONE};
+    struct delivery_report report = {.verdict = DELIVERY_DOWN};
     struct flight flight = {.sink = self, .batch = batch, .error = &report.reason};
-    flight.confirms = calloc(batch->count + 1, sizeof *flight.confirms);
-    if (!flight.confirms) {
-        error_write(&report.reason, "out of memory");
-        report.verdict = DELIVERY_DOWN;
-    } else {
+    flight.tags = calloc(batch->count + 1, sizeof *flight.tags);
+    flight.returned = calloc(batch->count + 1, sizeof *flight.returned);
+    flight.by_tag = calloc(batch->count + 1, sizeof *flight.by_tag);
+    if (flight.tags && flight.returned && flight.by_tag)
         report.verdict = fly(&flight);
-        while (report.delivered < batch->count &&
-               flight.confirms[report.delivered] == CONFIRM_TAKEN)
-            report.delivered++;
-        if (report.delivered < batch->count)
-            report.verdict =
-                judge(flight.confirms[report.delivered], report.verdict, &report.reason);
-    }
-    free(flight.confirms);
+    else
+        error_write(&report.reason, "out of memory");
+    if (report.verdict == DELIVERY_DONE)
+        tell_reason(&flight);
+    free(flight.tags);
+    free(flight.returned);
+    free(flight.by_tag);
     *ret_report = report;
 }
 

@@ -11,7 +11,7 @@
 #include "core/journal_reader.h"
 #include "core/utf8.h"
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, BUSY_TRIES = 20 };
 
 static const char SINKS_SQL[] =
     "SELECT name, state, breaker, start_sequence, cursor, delivered,"
@@ -63,21 +63,31 @@ static enum result read_sinks(struct db *bridge, struct accounting *accounting, 
     return result;
 }
 
-static enum result read_bridge(const char *data_dir, struct accounting *accounting,
-                               struct error *error)
+static enum result try_bridge(const char *path, struct accounting *accounting, struct error *error)
 {
-    char path[PATH_SIZE];
     struct db *bridge = NULL;
     int64_t version = 0;
-    snprintf(path, sizeof path, "%s/bridge.db", data_dir);
-    if (access(path, F_OK) != 0)
-        return RESULT_OK;
+    accounting->sink_count = 0;
     enum result result = db_open(path, DB_READER, &bridge, error);
     if (result == RESULT_OK)
         result = db_query_int(bridge, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version > 0)
         result = read_sinks(bridge, accounting, error);
     db_close(bridge);
+    return result;
+}
+
+/* The bridge writes often, and each time keeps readers out for a flush. */
+static enum result read_bridge(const char *data_dir, struct accounting *accounting,
+                               struct error *error)
+{
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s/bridge.db", data_dir);
+    if (access(path, F_OK) != 0)
+        return RESULT_OK;
+    enum result result = try_bridge(path, accounting, error);
+    for (int tries = 1; result == RESULT_BUSY && tries < BUSY_TRIES; tries++)
+        result = try_bridge(path, accounting, error);
     return result;
 }
 

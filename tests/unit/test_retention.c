@@ -178,7 +178,7 @@ static void the_committer_removes_events_though_nothing_is_sold(UNUSED void **st
     assert_int_equal(request_do_once(request_product(&fixture, "iPhone", 9, 1)), 201);
     committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
     wait_for_events(1);
-    assert_chain(0, 3 * JOURNAL_EVENTS_REMOVED + 6);
+    assert_chain(3 * JOURNAL_EVENTS_REMOVED + 6, 3 * JOURNAL_EVENTS_REMOVED + 6);
 }
 
 static void sales_go_on_while_events_are_removed(UNUSED void **state)
