@@ -24,18 +24,20 @@ extern const size_t SCHEMA_BRIDGE_count;
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
     X(COMMIT, "COMMIT")                                                                            \
     X(ROLLBACK, "ROLLBACK")                                                                        \
-    X(INSERT_SINK,                                                                                 \
-      "INSERT INTO sinks (name, journal_id, start_sequence, cursor, delivered, state,"             \
-      " breaker) VALUES (?1, ?2, ?3, ?3, 0, 'starting', 'closed')")                                \
-    X(FIND_SINK, "SELECT journal_id, start_sequence, cursor, delivered, state, breaker,"           \
-                 " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"  \
-                 " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor),"          \
-                 " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor"            \
-                 "  AND state IN ('refused', 'held')),"                                            \
-                 " EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND state <> 'delivered')"         \
-                 " FROM sinks WHERE name = ?1")                                                    \
-    X(SETTLE, "UPDATE sinks SET cursor = ?2, delivered = delivered + ?3, last_delivered_at_ms ="   \
-              " CASE WHEN ?3 > 0 THEN ?4 ELSE last_delivered_at_ms END WHERE name = ?1")           \
+    X(INSERT_SINK, "INSERT INTO sinks (name, journal_id, start_sequence, cursor, cursor_hash, "    \
+                   "delivered, state,"                                                             \
+                   " breaker) VALUES (?1, ?2, ?3, ?3, ?4, 0, 'starting', 'closed')")               \
+    X(FIND_SINK,                                                                                   \
+      "SELECT journal_id, start_sequence, cursor, delivered, state, breaker,"                      \
+      " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"             \
+      " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor),"                     \
+      " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor"                       \
+      "  AND state IN ('refused', 'held')),"                                                       \
+      " EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND state <> 'delivered'), cursor_hash"       \
+      " FROM sinks WHERE name = ?1")                                                               \
+    X(SETTLE,                                                                                      \
+      "UPDATE sinks SET cursor = ?2, delivered = delivered + ?3, last_delivered_at_ms ="           \
+      " CASE WHEN ?3 > 0 THEN ?4 ELSE last_delivered_at_ms END, cursor_hash = ?5 WHERE name = ?1") \
     X(INSERT_PARKED, "INSERT INTO parked (sink, sequence, event_id, event_type, order_id, state,"  \
                      " reason, attempts, dead_lettered, parked_at_ms)"                             \
                      " VALUES (?1, ?2, ?3, ?4, nullif(?5, 0), ?6, ?7, ?8, 0, ?9)"                  \
@@ -43,7 +45,8 @@ extern const size_t SCHEMA_BRIDGE_count;
     X(FORGET_DELIVERED, "DELETE FROM parked WHERE sink = ?1 AND sequence > ?2"                     \
                         " AND state = 'delivered'")                                                \
     X(REWIND, "UPDATE sinks SET cursor = ?2, delivered = ?2 - start_sequence -"                    \
-              " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= ?2) WHERE name = ?1") \
+              " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= ?2), cursor_hash = "  \
+              "?3 WHERE name = ?1")                                                                \
     X(NOTE_STATE, "UPDATE sinks SET state = ?2, breaker = ?3, last_error = coalesce(?4,"           \
                   " last_error), last_error_at_ms = CASE WHEN ?4 IS NULL THEN last_error_at_ms"    \
                   " ELSE ?5 END WHERE name = ?1")                                                  \
@@ -201,6 +204,7 @@ static void read_sink(struct statement *row, struct ledger_sink *ret_sink)
     ret_sink->parked = statement_int(row, 9);
     ret_sink->parked_open = statement_int(row, 10);
     ret_sink->parked_rows = statement_int(row, 11);
+    memcpy(ret_sink->cursor_hash, statement_blob(row, 12), sizeof ret_sink->cursor_hash);
 }
 
 static enum result find_sink(struct ledger *ledger, const char *sink, struct ledger_sink *ret_sink,
@@ -230,16 +234,18 @@ enum result ledger_find_sink(struct ledger *ledger, const char *sink, struct led
 }
 
 static enum result insert_sink(struct ledger *ledger, const char *sink, const char *journal_id,
-                               int64_t start_sequence, struct error *error)
+                               int64_t start_sequence, const uint8_t *hash, struct error *error)
 {
     struct statement *insert = statement_for(ledger, LEDGER_INSERT_SINK, sink);
     bind_word(insert, 2, journal_id);
     statement_bind_int(insert, 3, start_sequence);
+    statement_bind_blob(insert, 4, hash, SHA256_SIZE);
     return statement_run(insert, error);
 }
 
 enum result ledger_attach(struct ledger *ledger, const char *sink, const char *journal_id,
-                          int64_t start_sequence, struct error *error)
+                          int64_t start_sequence, const uint8_t hash[static SHA256_SIZE],
+                          struct error *error)
 {
     struct ledger_sink found;
     enum result result = begin(ledger, error);
@@ -247,7 +253,7 @@ enum result ledger_attach(struct ledger *ledger, const char *sink, const char *j
         return result;
     result = find_sink(ledger, sink, &found, error);
     if (result == RESULT_NOT_FOUND)
-        result = insert_sink(ledger, sink, journal_id, start_sequence, error);
+        result = insert_sink(ledger, sink, journal_id, start_sequence, hash, error);
     else if (result == RESULT_OK && strcmp(found.journal_id, journal_id) != 0)
         result = error_set(error, RESULT_CONFLICT,
                            "bridge.db belongs to journal %s, this one is %s: the box's files have "
@@ -271,34 +277,36 @@ static enum result insert_parked(struct ledger *ledger, const char *sink,
     return statement_run(insert, error);
 }
 
-enum result ledger_settle(struct ledger *ledger, const char *sink, int64_t cursor,
-                          int64_t delivered, const struct parked *parked, size_t count,
-                          struct error *error)
+enum result ledger_settle(struct ledger *ledger, const char *sink,
+                          const struct ledger_place *cursor, int64_t delivered,
+                          const struct parked *parked, size_t count, struct error *error)
 {
     enum result result = begin(ledger, error);
     if (result != RESULT_OK)
         return result;
     struct statement *update = statement_for(ledger, LEDGER_SETTLE, sink);
-    statement_bind_int(update, 2, cursor);
+    statement_bind_int(update, 2, cursor->sequence);
     statement_bind_int(update, 3, delivered);
     statement_bind_int(update, 4, clock_wall_ms(ledger->clock));
+    statement_bind_blob(update, 5, cursor->hash, SHA256_SIZE);
     result = statement_run(update, error);
     for (size_t i = 0; i < count && result == RESULT_OK; i++)
         result = insert_parked(ledger, sink, &parked[i], error);
     return end(ledger, result, error);
 }
 
-enum result ledger_rewind(struct ledger *ledger, const char *sink, int64_t cursor,
-                          struct error *error)
+enum result ledger_rewind(struct ledger *ledger, const char *sink,
+                          const struct ledger_place *cursor, struct error *error)
 {
     enum result result = begin(ledger, error);
     if (result != RESULT_OK)
         return result;
     struct statement *forget = statement_for(ledger, LEDGER_FORGET_DELIVERED, sink);
-    statement_bind_int(forget, 2, cursor);
+    statement_bind_int(forget, 2, cursor->sequence);
     result = statement_run(forget, error);
     struct statement *update = statement_for(ledger, LEDGER_REWIND, sink);
-    statement_bind_int(update, 2, cursor);
+    statement_bind_int(update, 2, cursor->sequence);
+    statement_bind_blob(update, 3, cursor->hash, SHA256_SIZE);
     if (result == RESULT_OK)
         result = statement_run(update, error);
     return end(ledger, result, error);

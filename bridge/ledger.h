@@ -29,6 +29,8 @@ struct ledger_sink {
     char journal_id[UUID_TEXT_SIZE];
     int64_t start_sequence;
     int64_t cursor;
+    uint8_t cursor_hash[SHA256_SIZE]; /* the journal's chain there: tells whether it is the same
+                                         journal */
     int64_t delivered;
     int64_t parked;      /* rows at or before the cursor, in any state */
     int64_t parked_open; /* of these, refused or held */
@@ -66,20 +68,27 @@ void ledger_close(struct ledger *ledger);
  * row belongs to another journal. */
 MUST_CHECK enum result ledger_attach(struct ledger *ledger, const char *sink,
                                      const char *journal_id, int64_t start_sequence,
-                                     struct error *error);
+                                     const uint8_t hash[static SHA256_SIZE], struct error *error);
 MUST_CHECK enum result ledger_find_sink(struct ledger *ledger, const char *sink,
                                         struct ledger_sink *ret_sink, struct error *error);
 
+/* A place in the journal: a sequence, and the chain's hash there. */
+struct ledger_place {
+    int64_t sequence;
+    const uint8_t *hash; /* SHA256_SIZE bytes */
+};
+
 /* Moves the cursor to `cursor`, counts `delivered` events, and adds the parked rows, all at once.
  */
-MUST_CHECK enum result ledger_settle(struct ledger *ledger, const char *sink, int64_t cursor,
-                                     int64_t delivered, const struct parked *parked, size_t count,
+MUST_CHECK enum result ledger_settle(struct ledger *ledger, const char *sink,
+                                     const struct ledger_place *cursor, int64_t delivered,
+                                     const struct parked *parked, size_t count,
                                      struct error *error);
 
 /* The peer has more or less than the cursor says: starts again at `cursor`. What a replay had
  * delivered beyond it is pending again. */
-MUST_CHECK enum result ledger_rewind(struct ledger *ledger, const char *sink, int64_t cursor,
-                                     struct error *error);
+MUST_CHECK enum result ledger_rewind(struct ledger *ledger, const char *sink,
+                                     const struct ledger_place *cursor, struct error *error);
 
 /* How the sink is; `reason` may be NULL: then the last error stays. */
 MUST_CHECK enum result ledger_note_state(struct ledger *ledger, const char *sink,

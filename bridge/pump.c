@@ -100,13 +100,36 @@ static enum step go_down(struct pump *pump, uint64_t generation, const struct er
     return STEP_WAIT;
 }
 
+/* The journal must be the one that the cursor was moved along: one that was restored from a backup
+ * gives sequences to new sales that others had before. */
+static enum result compare_journal(struct pump *pump, const struct ledger_sink *row,
+                                   struct error *error)
+{
+    uint8_t hash[SHA256_SIZE];
+    enum result result = journal_reader_hash(pump->journal, row->cursor, hash, error);
+    if (result == RESULT_OK && memcmp(hash, row->cursor_hash, sizeof hash) == 0)
+        return RESULT_OK;
+    if (result != RESULT_OK && result != RESULT_NOT_FOUND)
+        return result;
+    return error_set(error, RESULT_CONFLICT,
+                     "the journal has not the event %lld that this sink had reached: the journal "
+                     "was restored from a backup, bridge.db was not",
+                     (long long)row->cursor);
+}
+
 static enum result read_cursor(struct pump *pump, struct error *error)
 {
     struct ledger_sink row;
-    enum result result = ledger_attach(pump->options.ledger, name_of(pump), pump->info.journal_id,
-                                       pump->info.anchor_sequence, error);
+    uint8_t anchor_hash[SHA256_SIZE];
+    enum result result =
+        journal_reader_hash(pump->journal, pump->info.anchor_sequence, anchor_hash, error);
+    if (result == RESULT_OK)
+        result = ledger_attach(pump->options.ledger, name_of(pump), pump->info.journal_id,
+                               pump->info.anchor_sequence, anchor_hash, error);
     if (result == RESULT_OK)
         result = ledger_find_sink(pump->options.ledger, name_of(pump), &row, error);
+    if (result == RESULT_OK)
+        result = compare_journal(pump, &row, error);
     if (result == RESULT_OK)
         pump->cursor = row.cursor;
     return result;
@@ -130,6 +153,18 @@ static enum step open_journal(struct pump *pump)
     return result == RESULT_NOT_FOUND ? STEP_IDLE : wait_for_files(pump, &error);
 }
 
+static enum result move_cursor(struct pump *pump, int64_t cursor, struct error *error)
+{
+    uint8_t hash[SHA256_SIZE];
+    const struct ledger_place place = {cursor, hash};
+    enum result result = journal_reader_hash(pump->journal, cursor, hash, error);
+    if (result == RESULT_OK)
+        result = ledger_rewind(pump->options.ledger, name_of(pump), &place, error);
+    if (result == RESULT_OK)
+        pump->cursor = cursor;
+    return result;
+}
+
 static enum step attach(struct pump *pump, uint64_t generation)
 {
     struct error error = {0};
@@ -143,9 +178,8 @@ static enum step attach(struct pump *pump, uint64_t generation)
     if (cursor != pump->cursor) {
         LOG(LOG_WARN, "sink.cursor_moved", LOG_TEXT("sink", name_of(pump)),
             LOG_INT("from", pump->cursor), LOG_INT("to", cursor));
-        if (ledger_rewind(pump->options.ledger, name_of(pump), cursor, &error) != RESULT_OK)
+        if (move_cursor(pump, cursor, &error) != RESULT_OK)
             return wait_for_files(pump, &error);
-        pump->cursor = cursor;
     }
     pump->attached = true;
     return STEP_ON;
@@ -243,11 +277,12 @@ static enum result settle(struct pump *pump, const struct tally *tally, struct e
         pump->attempts += no_again;
         return RESULT_OK;
     }
-    int64_t cursor = pump->page.events[tally->events - 1].sequence;
-    enum result result = ledger_settle(pump->options.ledger, name_of(pump), cursor,
+    const struct journal_event *last = &pump->page.events[tally->events - 1];
+    const struct ledger_place cursor = {last->sequence, last->hash};
+    enum result result = ledger_settle(pump->options.ledger, name_of(pump), &cursor,
                                        tally->delivered, pump->parked, tally->parked, error);
     if (result == RESULT_OK) {
-        pump->cursor = cursor;
+        pump->cursor = last->sequence;
         pump->attempts = no_again;
     }
     return result;

@@ -157,7 +157,8 @@ enum result accounting_read(const char *data_dir, struct accounting *ret_account
         result = journal_reader_head(journal, &accounting.head, error);
     for (size_t i = 0; i < accounting.sink_count; i++) {
         struct accounting_sink *sink = &accounting.sinks[i];
-        sink->pending = accounting.head - sink->cursor;
+        int64_t beyond = accounting.head - sink->cursor;
+        sink->pending = beyond > 0 ? beyond : 0; /* a journal that was restored ends before it */
         sink->unaccounted += accounting.head - sink->pending;
     }
     if (result == RESULT_OK)

@@ -5,6 +5,7 @@ CREATE TABLE sinks (
   journal_id           TEXT    NOT NULL,     -- the journal that the cursor belongs to
   start_sequence       INTEGER NOT NULL,     -- events up to here are none of this sink's business
   cursor               INTEGER NOT NULL,     -- events up to here are delivered or parked
+  cursor_hash          BLOB    NOT NULL CHECK (length(cursor_hash) = 32),  -- the journal's chain there
   delivered            INTEGER NOT NULL,     -- counted as they are delivered, not derived
   state                TEXT    NOT NULL CHECK (state IN ('starting', 'running', 'down', 'stopped')),
   breaker              TEXT    NOT NULL CHECK (breaker IN ('closed', 'open', 'half-open')),

@@ -22,43 +22,40 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Server:
-    """A process that takes orders on `port`; a context manager that starts and stops it."""
-    product_id = 1
+class Process:
+    """A program of ours; a context manager that starts and stops it."""
 
     def __init__(self, log_path):
-        self.port = free_port()
         self.log_path = log_path
         self.process = None
+        self.started_s = None  # on the monotonic clock
         self.start_ms = None
 
     def command(self):
         raise NotImplementedError
 
+    def settings(self):
+        """Further environment variables."""
+        return {}
+
+    def is_ready(self):
+        raise NotImplementedError
+
     def start(self):
-        """Spawns the process and waits for its first 201; `start_ms` is how long that took."""
+        """Spawns the process and waits until it is ready; `start_ms` is how long that took."""
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith("TILLBOX_")}
-        started = time.monotonic()
+        self.started_s = time.monotonic()
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command(), env=environment,
+            self.process = subprocess.Popen(self.command(), env={**environment, **self.settings()},
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        while not self.accepts_order():
-            if time.monotonic() - started > START_S:
-                raise self.failure(f"accepted no order within {START_S} s")
+        while not self.is_ready():
+            if self.process.poll() is not None:
+                raise self.failure(f"ended with {self.process.returncode}")
+            if time.monotonic() - self.started_s > START_S:
+                raise self.failure(f"wasn't ready within {START_S} s")
             time.sleep(POLL_S)
-        self.start_ms = (time.monotonic() - started) * 1e3
-
-    def accepts_order(self):
-        if self.process.poll() is not None:
-            raise self.failure(f"ended with {self.process.returncode}")
-        try:
-            status, answer = post(self.port, "/orders", order_body(self.product_id))
-        except (OSError, http.client.HTTPException):
-            return False
-        if status not in (201, 503):
-            raise self.failure(f"answered the first order {status}: {answer}")
-        return status == 201
+        self.start_ms = (time.monotonic() - self.started_s) * 1e3
 
     def stop(self):
         if self.process is None or self.process.poll() is not None:
@@ -86,17 +83,6 @@ class Server:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith(field + ":"))
 
-    def load_with_errors(self, connections, seconds, key_prefix=None):
-        """A round that may have socket errors, but no answer other than 201."""
-        return place_orders(self.port, self.product_id, connections, seconds, key_prefix)
-
-    def load(self, connections, seconds, key_prefix=None):
-        """A round without a single error."""
-        load = self.load_with_errors(connections, seconds, key_prefix)
-        if load.socket_errors:
-            raise BenchError(f"socket errors at {connections} connections: {load}")
-        return load
-
     def __enter__(self):
         try:
             self.start()
@@ -111,6 +97,35 @@ class Server:
             self.stop()
         elif self.process and self.process.poll() is None:
             self.kill()
+
+
+class Server(Process):
+    """A process that takes orders on `port`; ready with its first 201."""
+    product_id = 1
+
+    def __init__(self, log_path):
+        super().__init__(log_path)
+        self.port = free_port()
+
+    def is_ready(self):
+        try:
+            status, answer = post(self.port, "/orders", order_body(self.product_id))
+        except (OSError, http.client.HTTPException):
+            return False
+        if status not in (201, 503):
+            raise self.failure(f"answered the first order {status}: {answer}")
+        return status == 201
+
+    def load_with_errors(self, connections, seconds, key_prefix=None):
+        """A round that may have socket errors, but no answer other than 201."""
+        return place_orders(self.port, self.product_id, connections, seconds, key_prefix)
+
+    def load(self, connections, seconds, key_prefix=None):
+        """A round without a single error."""
+        load = self.load_with_errors(connections, seconds, key_prefix)
+        if load.socket_errors:
+            raise BenchError(f"socket errors at {connections} connections: {load}")
+        return load
 
 
 class Ceiling(Server):

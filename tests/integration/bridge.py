@@ -46,6 +46,28 @@ def run_bridge(*arguments, environment=None, timeout=60):
                           env={**os.environ, **(environment or {})})
 
 
+def status_of(data_dir):
+    """What `bridge status --json` prints, and its exit code."""
+    done = run_bridge("status", "--json", "--data-dir", data_dir)
+    assert done.stdout, done
+    return json.loads(done.stdout), done.returncode
+
+
+def create_template(servers):
+    """A database with head office's tables, for open_office() to copy."""
+    servers.postgres.query("CREATE DATABASE template_office")
+    done = run_bridge("migrate", environment={
+        "TILLBOX_POSTGRES_URL": servers.postgres.url_of("template_office")})
+    assert done.returncode == 0, done
+
+
+def open_office(servers):
+    """A head office with tables and an empty virtual host; to be removed by the caller."""
+    office = servers.new_office()
+    office.create_database("template_office")
+    return office.create_vhost()
+
+
 def seed(data_dir, orders):
     """A new journal with so many orders."""
     data_dir.mkdir(parents=True, exist_ok=True)

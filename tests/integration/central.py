@@ -240,6 +240,16 @@ class Rabbit:
         wait_for_port(self.port, listening=False)
         wait_for_port(self.dist_port, listening=False)
 
+    @contextlib.contextmanager
+    def memory_alarm(self):
+        """It takes no messages meanwhile."""
+        normal = self.control("eval", "vm_memory_monitor:get_vm_memory_high_watermark().")
+        self.control("set_vm_memory_high_watermark", "0.0000001")
+        try:
+            yield
+        finally:
+            self.control("set_vm_memory_high_watermark", normal.strip())
+
     def queue_length(self, queue, vhost=""):
         """None if there is no such queue."""
         with connected(self.url_of(vhost)) as connection:

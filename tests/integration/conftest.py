@@ -2,7 +2,8 @@ import pytest
 
 from box import Box
 from bridge import Bridge
-from bridge import run_bridge
+from bridge import create_template
+from bridge import open_office
 from bridge import settings_of
 from central import Servers
 
@@ -31,10 +32,7 @@ def box(make_box):
 def servers():
     """One PostgreSQL and one RabbitMQ for all tests."""
     with Servers() as running:
-        running.postgres.query("CREATE DATABASE migrated")
-        done = run_bridge("migrate", environment={
-            "TILLBOX_POSTGRES_URL": running.postgres.url_of("migrated")})
-        assert done.returncode == 0, done
+        create_template(running)
         yield running
 
 
@@ -45,9 +43,8 @@ def make_office(servers):
 
     def make():
         servers.revive()
-        offices.append(servers.new_office())
-        offices[-1].create_database("migrated")
-        return offices[-1].create_vhost()
+        offices.append(open_office(servers))
+        return offices[-1]
 
     yield make
     servers.revive()

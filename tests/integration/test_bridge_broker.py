@@ -20,6 +20,7 @@ FAILED = "order.failed"
 NOTIFICATIONS = "notification.order.queue"
 RECOVERY_SECONDS = 5
 ALARM_SECONDS = 4
+QUEUES_SECONDS = 2.5  # a broker killed sooner after it made a quorum queue may not find it again
 
 
 def open_parked(bridge, sink="rabbitmq"):
@@ -54,6 +55,7 @@ def test_a_broker_that_goes_down_under_load_costs_nothing(how, box, office, make
     bridge = make_bridge(box.data_dir, office)
     with open_till(box) as till:
         bridge.wait_for_sink("rabbitmq", state="running")
+        time.sleep(QUEUES_SECONDS)
         getattr(servers.rabbit, how)()
         assert bridge.wait_for_sink("rabbitmq", state="down")["last_error"]
         bridge.wait_for_sink("rabbitmq", breaker="open")
@@ -83,16 +85,12 @@ def test_a_memory_alarm_is_an_outage_and_no_refusal(tmp_path, make_box, office, 
                                                     servers):
     seed(tmp_path / "var", 2000)
     box = make_box()
-    watermark = servers.rabbit.control("eval", "vm_memory_monitor:get_vm_memory_high_watermark().")
-    servers.rabbit.control("set_vm_memory_high_watermark", "0.0000001")
-    try:
+    with servers.rabbit.memory_alarm():
         bridge = make_bridge(box.data_dir, office)
         till = open_till(box).trade(20)
         sink = bridge.wait_for_sink("rabbitmq", state="down")
         time.sleep(ALARM_SECONDS)
         wait_until(lambda: bridge.sink("postgres")["pending"] == 0)
-    finally:
-        servers.rabbit.control("set_vm_memory_high_watermark", watermark.strip())
     healed_at = time.monotonic()
     wait_until(lambda: bridge.sink("rabbitmq")["state"] == "running", 10)
     assert time.monotonic() - healed_at < RECOVERY_SECONDS

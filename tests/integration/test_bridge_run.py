@@ -21,6 +21,7 @@ from bridge import run_bridge
 from bridge import seed
 from bridge import settings_of
 from bridge import sinks_of
+from bridge import status_of
 from central import TAP
 from fault_proxy import FaultProxy
 
@@ -30,12 +31,6 @@ IDLE_SECONDS = 10
 IDLE_CPU_SHARE = 0.005
 RESIDENT_KIB_MAX = 24 * 1024
 BACKLOG = 100000
-
-
-def status_of(data_dir):
-    """What `bridge status --json` prints, and its exit code."""
-    done = run_bridge("status", "--json", "--data-dir", data_dir)
-    return json.loads(done.stdout), done.returncode
 
 
 def test_every_type_of_event_reaches_database_and_broker(box, office, make_bridge):
@@ -160,12 +155,13 @@ def test_accounts_are_the_same_everywhere(box, office, make_bridge):
     running = bridge.status()
     assert running["bridge_running"] and len(running["sinks"]) == 2
     assert status_of(box.data_dir) == (running, 0)
-    assert {"version": running["version"], **box.status()["bridge"]} == running
+    wait_until(lambda: {"version": running["version"], **box.status()["bridge"]} == running, 5)
     assert bridge.stop() == 0
     box.sell()
     stopped, code = status_of(box.data_dir)
     assert (stopped["bridge_running"], stopped["backlog"], code) == (False, 1, 0)
-    assert {"version": stopped["version"], **box.status()["bridge"]} == stopped
+    wait_until(lambda: {"version": stopped["version"], **box.status()["bridge"]}
+               == status_of(box.data_dir)[0], 5)
     assert box.metric("tillbox_bridge_running") == 0
     for name in SINKS:
         assert box.metric(f'tillbox_backlog_events{{sink="{name}"}}') == 1

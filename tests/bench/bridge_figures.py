@@ -1,0 +1,288 @@
+"""What the benchmark of the bridge measures: one function a figure, each beside its ceiling in the
+same run."""
+import bisect
+import contextlib
+import dataclasses
+import json
+import sqlite3
+import statistics
+import subprocess
+import threading
+import time
+
+from bridge_servers import SINKS, Bridge, Ledger, settings_of
+from figures import Bench, Figure, interleave, least, median_of, most, plain
+from load import BenchError, place_order
+from paced import sell_steadily
+
+from fault_proxy import FaultProxy
+
+SALES_A_SECOND = 200
+DRAIN_S = 600
+CONFIRM_S = 30
+RECOVERY_S = 60
+TABLES = ("event_logs", "orders")
+BOX_ORDERS = 1000
+QUEUE = "inventory.order.queue"
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    rounds: int
+    backlog: int          # events, about
+    online_seconds: int
+    idle_seconds: int
+    outage_seconds: int
+    load_seconds: int
+
+
+FULL = Profile(rounds=3, backlog=200_000, online_seconds=20, idle_seconds=20, outage_seconds=60,
+               load_seconds=8)
+QUICK = Profile(rounds=3, backlog=20_000, online_seconds=3, idle_seconds=3, outage_seconds=5,
+                load_seconds=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drain:
+    """How a backlog went out: events a second for each sink, from the start of the process. Of
+    several sinks it counts what each did until the first had finished."""
+    rate: dict
+    peak_mib: float
+    cpu_us_per_event: float
+
+
+class BridgeBench(Bench):
+    """Where things are, journals, and a running head office."""
+
+    def __init__(self, build, folder, profile, head_office):
+        super().__init__(build, folder, profile)
+        self.head_office = head_office
+
+    def rows_file(self, table):
+        return self.head_office.postgres.folder / f"{table}.rows"
+
+    @contextlib.contextmanager
+    def bridge(self, data_dir, office, sinks=SINKS):
+        with Bridge(self.build, data_dir, settings_of(office, sinks)) as bridge:
+            yield bridge
+
+
+def read_journal(data_dir, sql):
+    uri = f"file:{data_dir}/journal.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as journal:
+        return journal.execute(sql).fetchall()
+
+
+def head_of(data_dir):
+    return read_journal(data_dir, "SELECT max(sequence) FROM events")[0][0]
+
+
+def backlog_of(bench):
+    """The data directory with the backlog, of which no sink knows anything yet."""
+    data_dir = bench.folder / f"seeded-{bench.profile.backlog}"
+    if not data_dir.exists():
+        bench.journal(bench.profile.backlog)
+    for path in data_dir.glob("bridge.*"):
+        path.unlink()
+    return data_dir
+
+
+def check_arrival(office, sinks, head):
+    if "postgres" in sinks and office.number("SELECT count(*) FROM event_logs") != head:
+        raise BenchError("head office's database hasn't got every event")
+    if "rabbitmq" in sinks and office.queue_length(QUEUE) < head:
+        raise BenchError("head office's queue hasn't got every event")
+
+
+def save_rows(bench, office):
+    """Keeps the rows that the bridge has made of the backlog, for COPY."""
+    for table in TABLES:
+        if not bench.rows_file(table).exists():
+            office.query(f"COPY {table} TO '{bench.rows_file(table)}'")
+
+
+def drain(bench, sinks):
+    data_dir = backlog_of(bench)
+    head = head_of(data_dir)
+    with bench.head_office.office() as office:
+        with bench.bridge(data_dir, office, sinks) as bridge:
+            steps = Ledger(data_dir).follow({sink: head for sink in sinks}, DRAIN_S)
+            peak_mib, cpu_s = bridge.peak_mib(), bridge.cpu_s()
+        check_arrival(office, sinks, head)
+        if "postgres" in sinks:
+            save_rows(bench, office)
+    at_s, cursors = next(step for step in steps if head in step[1].values())
+    rates = {sink: cursors[sink] / (at_s - bridge.started_s) for sink in sinks}
+    return Drain(rates, peak_mib, cpu_s * 1e6 / head)
+
+
+def run_publisher(bench, office, count, *options):
+    size = read_journal(backlog_of(bench), "SELECT avg(length(payload)) FROM events")[0][0]
+    command = [bench.build / "tests/bench/publisher", "--url", office.amqp_url,
+               "--count", str(count), "--size", str(round(size)), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DRAIN_S, check=False)
+    if done.returncode != 0:
+        raise BenchError(done.stderr.strip())
+    return json.loads(done.stdout)
+
+
+def publish(bench):
+    """As many messages as the backlog has, by the bare publisher: a second, from its start."""
+    count = head_of(backlog_of(bench))
+    with bench.head_office.office() as office:
+        start_s = time.monotonic()
+        run_publisher(bench, office, count)
+        return count / (time.monotonic() - start_s)
+
+
+def copy_rows(bench):
+    """The rows that the bridge makes of the backlog, by COPY in one transaction: events a second."""
+    commands = [f"\\copy {table} FROM '{bench.rows_file(table)}'" for table in TABLES]
+    with bench.head_office.office() as office:
+        start_s = time.monotonic()
+        office.query("\n".join(["BEGIN;", *commands, "COMMIT;"]))
+        duration_s = time.monotonic() - start_s
+        return office.number("SELECT count(*) FROM event_logs") / duration_s
+
+
+def median_rate(drains, sink):
+    return median_of(taken.rate[sink] for taken in drains)
+
+
+def peak_figure(name, drains, rounds=None):
+    return Figure(name, max(taken.peak_mib for taken in drains), "MiB", target=most(24),
+                  rounds=rounds or {})
+
+
+def drain_rabbitmq(bench):
+    """The backlog into the broker's quorum queues."""
+    results = interleave(bench.profile.rounds, publisher=lambda: publish(bench),
+                         bridge=lambda: drain(bench, ["rabbitmq"]))
+    yield Figure(f"{bench.profile.backlog:,} events into RabbitMQ",
+                 median_rate(results["bridge"], "rabbitmq"), "/s", median_of(results["publisher"]),
+                 "bare publisher", ratio_target=least(0.8), rounds=plain(results))
+    yield peak_figure("peak memory, RabbitMQ", results["bridge"])
+
+
+def drain_postgres(bench):
+    """The backlog into the database."""
+    results = interleave(bench.profile.rounds, bridge=lambda: drain(bench, ["postgres"]),
+                         copy=lambda: copy_rows(bench))
+    yield Figure(f"{bench.profile.backlog:,} events into PostgreSQL",
+                 median_rate(results["bridge"], "postgres"), "/s", median_of(results["copy"]),
+                 "COPY", ratio_target=least(0.5), rounds=plain(results))
+    yield peak_figure("peak memory, PostgreSQL", results["bridge"])
+
+
+def drain_both(bench):
+    """The backlog into both at once, beside each alone."""
+    results = interleave(bench.profile.rounds, rabbitmq=lambda: drain(bench, ["rabbitmq"]),
+                         postgres=lambda: drain(bench, ["postgres"]),
+                         both=lambda: drain(bench, SINKS))
+    rounds = plain(results)
+    for sink, name in (("rabbitmq", "RabbitMQ"), ("postgres", "PostgreSQL")):
+        yield Figure(f"both at once: {name}", median_rate(results["both"], sink), "/s",
+                     median_rate(results[sink], sink), "alone", ratio_target=least(0.5),
+                     rounds=rounds)
+    yield peak_figure("peak memory, both", results["both"])
+
+
+class Follower(threading.Thread):
+    """Writes down when the cursor of a sink moves; a context manager."""
+
+    def __init__(self, data_dir, sink):
+        super().__init__()
+        self.ledger, self.sink = Ledger(data_dir), sink
+        self.times_s, self.cursors = [], []
+        self.over = threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+    def run(self):
+        for at_s, cursors in self.ledger.changes(self.over.is_set):
+            self.times_s.append(at_s)
+            self.cursors.append(cursors.get(self.sink, 0))
+
+    def time_of(self, sequence):
+        """When the cursor was first seen at the event or beyond it."""
+        until_s = time.monotonic() + CONFIRM_S
+        while not self.cursors or self.cursors[-1] < sequence:
+            if time.monotonic() > until_s:
+                raise BenchError(f"event {sequence} wasn't confirmed within {CONFIRM_S} s")
+            time.sleep(0.01)
+        return self.times_s[bisect.bisect_left(self.cursors, sequence)]
+
+
+@contextlib.contextmanager
+def shop(bench, office):
+    """A box with its bridge, which has delivered all that there was."""
+    with bench.appliance(BOX_ORDERS) as appliance:
+        with bench.bridge(appliance.data_dir, office) as bridge:
+            wait_until_settled(appliance.data_dir)
+            yield appliance, bridge
+
+
+def wait_until_settled(data_dir):
+    head = head_of(data_dir)
+    return Ledger(data_dir).follow({sink: head for sink in SINKS}, DRAIN_S)
+
+
+def percentiles(values):
+    """p50 and p99."""
+    ordered = sorted(values)
+    return {"p50": ordered[len(ordered) // 2], "p99": ordered[len(ordered) * 99 // 100]}
+
+
+def sell_and_follow(bench, appliance):
+    """Milliseconds from a sale's 201 until the broker's confirm of its event is written down."""
+    with Follower(appliance.data_dir, "rabbitmq") as follower:
+        sales = sell_steadily(appliance, SALES_A_SECOND, bench.profile.online_seconds)
+        sequences = dict(read_journal(appliance.data_dir, "SELECT order_id, sequence FROM events"
+                                                          " WHERE order_id IS NOT NULL"))
+        confirms = [(follower.time_of(sequences[sale.order_id]) - sale.answered_s) * 1e3
+                    for sale in sales]
+    return percentiles(confirms)
+
+
+def publish_steadily(bench, office):
+    """The bare publisher at the same pace, one message at a time: its publish to its confirm."""
+    count = SALES_A_SECOND * bench.profile.online_seconds
+    taken = run_publisher(bench, office, count, "--window", "1", "--rate", str(SALES_A_SECOND))
+    return {"p50": taken["p50_us"] / 1e3, "p99": taken["p99_us"] / 1e3}
+
+
+def online(bench):
+    """A sale's way to the broker while the line is good. The end is taken from the bridge's ledger:
+    the confirm has come and is on disk, so a little later than the confirm itself."""
+    with bench.head_office.office() as office, shop(bench, office) as (appliance, bridge):
+        results = interleave(bench.profile.rounds,
+                             publisher=lambda: publish_steadily(bench, office),
+                             bridge=lambda: sell_and_follow(bench, appliance))
+        peak_mib = bridge.peak_mib()
+    for name, bound_ms in (("p50", 10), ("p99", 50)):
+        values = {who: median_of(taken[name] for taken in results[who]) for who in results}
+        yield Figure(f"201 to confirmed, {name}, {SALES_A_SECOND}/s", values["bridge"], "ms",
+                     values["publisher"], "publish to confirm", most(bound_ms), rounds=results)
+    yield Figure("peak memory, online", peak_mib, "MiB", target=most(24))
+
+
+def idle(bench):
+    """What the bridge uses while nobody sells and both sinks are connected."""
+    def rest():
+        before_s = bridge.cpu_s()
+        time.sleep(bench.profile.idle_seconds)
+        return (bridge.cpu_s() - before_s) / bench.profile.idle_seconds * 100
+    with bench.head_office.office() as office, shop(bench, office) as (_, bridge):
+        results = interleave(bench.profile.rounds, bridge=rest)
+    yield Figure("idle, of one core", median_of(results["bridge"]), "%", target=most(0.5),
+                 rounds=results)
+
+
+FIGURES = {take.__name__: take for take in (drain_rabbitmq, drain_postgres, drain_both, online,
+                                            idle)}

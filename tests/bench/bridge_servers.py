@@ -1,0 +1,191 @@
+"""The bridge, what it has written down, and a head office for it: PostgreSQL and RabbitMQ of our own
+on free loopback ports."""
+import contextlib
+import os
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import time
+
+from load import BenchError
+from servers import Process
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+
+import central  # noqa: E402
+
+SINKS = ("postgres", "rabbitmq")
+CALM_CORES = 0.1
+CALM_SAMPLE_S = 0.25
+CALM_S = 15
+COMMAND_S = 60
+POLL_S = 0.0005
+CHANGE_COUNTER = slice(24, 28)  # of an SQLite file; see its file format, 1.3
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s_of(roots):
+    """The CPU time of these processes and of all that they have started; see proc(5)."""
+    parents, ticks = {}, {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            pid = int(path.parent.name)
+            parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+
+    def belongs(pid):
+        while pid in parents and pid not in roots:
+            pid = parents[pid]
+        return pid in roots
+    return sum(ticks[pid] for pid in ticks if belongs(pid)) / TICKS_A_SECOND
+
+
+def machine_cpu_s():
+    """The CPU time since the boot that anyone used; see proc(5)."""
+    ticks = [int(field) for field in pathlib.Path("/proc/stat").read_text().split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS_A_SECOND
+
+
+class DurablePostgres(central.Postgres):
+    """One that flushes, as head office's would: the tests' own doesn't."""
+
+    def start(self):
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
+        # The server would keep our pipes open for ever: its output goes nowhere.
+        subprocess.run([str(central.PG_BIN / "pg_ctl"), "-D", str(self.folder / "data"), "-w",
+                        "-l", str(self.folder / "log"), "-o", options, "start"], check=True,
+                       cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       **central.as_user("postgres"))
+
+    def pid(self):
+        done = self.run("/usr/bin/head", "-1", self.folder / "data/postmaster.pid")
+        return int(done.stdout)
+
+
+class HeadOffice(central.Servers):
+    """Both servers; an office is a fresh database and a fresh virtual host in them."""
+
+    def __init__(self, build):
+        super().__init__()
+        self.build = build
+        self.postgres = DurablePostgres(self.folder / "postgres")
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.postgres.query("CREATE DATABASE migrated")
+            self.run_bridge("migrate", {"TILLBOX_POSTGRES_URL": self.postgres.url_of("migrated")})
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def run_bridge(self, command, settings):
+        done = subprocess.run([self.build / "bridge", command], env={**os.environ, **settings},
+                              capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        if done.returncode != 0:
+            raise BenchError(f"bridge {command}: {done.stdout}{done.stderr}")
+
+    @contextlib.contextmanager
+    def office(self):
+        office = self.new_office()
+        office.create_database("migrated")
+        office.create_vhost()
+        try:
+            self.run_bridge("topology", settings_of(office, ["rabbitmq"]))
+            self.calm_down()
+            yield office
+        finally:
+            office.remove()
+
+    def roots(self):
+        """The processes whose descendants are ours: this one, and PostgreSQL's, which has left."""
+        return {os.getpid(), self.postgres.pid()}
+
+    def calm_down(self):
+        """Lets the servers finish what earlier rounds have left them to do."""
+        self.postgres.query("CHECKPOINT")
+        os.sync()
+        roots = self.roots()
+        until_s = time.monotonic() + CALM_S
+        while time.monotonic() < until_s:
+            before_s = cpu_s_of(roots)
+            time.sleep(CALM_SAMPLE_S)
+            if cpu_s_of(roots) - before_s <= CALM_CORES * CALM_SAMPLE_S:
+                return
+
+
+def settings_of(office, sinks):
+    """The variables that lead these sinks to an office."""
+    urls = {"postgres": ("TILLBOX_POSTGRES_URL", office.postgres_url),
+            "rabbitmq": ("TILLBOX_AMQP_URL", office.amqp_url)}
+    return dict(urls[sink] for sink in sinks)
+
+
+class Bridge(Process):
+    """`bridge run` beside a journal; ready when its pumps run."""
+
+    def __init__(self, build, data_dir, settings):
+        super().__init__(data_dir.with_name(f"{data_dir.name}-bridge.log"))
+        self.build, self.data_dir, self.bridge_settings = build, data_dir, settings
+        self.log_path.touch()
+        self.log_start = self.log_path.stat().st_size
+
+    def command(self):
+        return [self.build / "bridge", "run", "--data-dir", self.data_dir,
+                "--status-listen", "127.0.0.1:0"]
+
+    def settings(self):
+        return self.bridge_settings
+
+    def is_ready(self):
+        return b'"bridge.ready"' in self.log_path.read_bytes()[self.log_start:]
+
+    def cpu_s(self):
+        """To the nanosecond, of threads that are still there: the bridge's never end."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+    def peak_mib(self):
+        return self.memory_kib("VmHWM") / 1024
+
+
+class Ledger:
+    """The cursors that the bridge writes down: events up to there are confirmed by the peer. They
+    are read only after the file has changed, as a reader makes the bridge wait."""
+
+    def __init__(self, data_dir):
+        self.path = data_dir / "bridge.db"
+
+    def change_count(self):
+        try:
+            header = self.path.open("rb", buffering=0).read(CHANGE_COUNTER.stop)
+        except FileNotFoundError:
+            return 0
+        return int.from_bytes(header[CHANGE_COUNTER], "big")
+
+    def changes(self, is_over):
+        """(time, cursors) after each change, until it is over."""
+        seen, cursors = 0, {}
+        while not self.change_count() and not is_over():
+            time.sleep(POLL_S)
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as ledger:
+            while not is_over():
+                count = self.change_count()
+                if count == seen:
+                    time.sleep(POLL_S)
+                    continue
+                seen = count
+                with contextlib.suppress(sqlite3.OperationalError):  # the table isn't there yet
+                    cursors = dict(ledger.execute("SELECT name, cursor FROM sinks"))
+                yield time.monotonic(), cursors
+
+    def follow(self, goals, seconds):
+        """The changes until each sink's cursor is at its goal."""
+        steps, until_s = [(time.monotonic(), {})], time.monotonic() + seconds
+        for step in self.changes(lambda: time.monotonic() > until_s):
+            steps.append(step)
+            if all(step[1].get(sink, 0) >= goal for sink, goal in goals.items()):
+                return steps
+        raise BenchError(f"after {seconds} s the cursors stand at {steps[-1][1]}, not {goals}")
