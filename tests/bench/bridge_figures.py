@@ -61,11 +61,6 @@ class BridgeBench(Bench):
     def rows_file(self, table):
         return self.head_office.postgres.folder / f"{table}.rows"
 
-    @contextlib.contextmanager
-    def bridge(self, data_dir, office, sinks=SINKS):
-        with Bridge(self.build, data_dir, settings_of(office, sinks)) as bridge:
-            yield bridge
-
 
 def read_journal(data_dir, sql):
     uri = f"file:{data_dir}/journal.db?mode=ro"
@@ -105,7 +100,7 @@ def drain(bench, sinks):
     data_dir = backlog_of(bench)
     head = head_of(data_dir)
     with bench.head_office.office() as office:
-        with bench.bridge(data_dir, office, sinks) as bridge:
+        with Bridge(bench.build, data_dir, settings_of(office, sinks)) as bridge:
             steps = Ledger(data_dir).follow({sink: head for sink in sinks}, DRAIN_S)
             peak_mib, cpu_s = bridge.peak_mib(), bridge.cpu_s()
         check_arrival(office, sinks, head)
@@ -220,10 +215,10 @@ class Follower(threading.Thread):
 
 
 @contextlib.contextmanager
-def shop(bench, office):
+def shop(bench, settings):
     """A box with its bridge, which has delivered all that there was."""
     with bench.appliance(BOX_ORDERS) as appliance:
-        with bench.bridge(appliance.data_dir, office) as bridge:
+        with Bridge(bench.build, appliance.data_dir, settings) as bridge:
             wait_until_settled(appliance.data_dir)
             yield appliance, bridge
 
@@ -260,7 +255,7 @@ def publish_steadily(bench, office):
 def online(bench):
     """A sale's way to the broker while the line is good. The end is taken from the bridge's ledger:
     the confirm has come and is on disk, so a little later than the confirm itself."""
-    with bench.head_office.office() as office, shop(bench, office) as (appliance, bridge):
+    with bench.head_office.office() as office, shop(bench, settings_of(office, SINKS)) as (appliance, bridge):
         results = interleave(bench.profile.rounds,
                              publisher=lambda: publish_steadily(bench, office),
                              bridge=lambda: sell_and_follow(bench, appliance))
@@ -278,11 +273,45 @@ def idle(bench):
         before_s = bridge.cpu_s()
         time.sleep(bench.profile.idle_seconds)
         return (bridge.cpu_s() - before_s) / bench.profile.idle_seconds * 100
-    with bench.head_office.office() as office, shop(bench, office) as (_, bridge):
+    with bench.head_office.office() as office, shop(bench, settings_of(office, SINKS)) as (_, bridge):
         results = interleave(bench.profile.rounds, bridge=rest)
     yield Figure("idle, of one core", median_of(results["bridge"]), "%", target=most(0.5),
                  rounds=results)
 
 
+def endure_outage(bench, appliance, lines):
+    """Seconds from the moment both peers can be reached again until each has the first event."""
+    for line in lines.values():
+        line.refuse()
+        line.cut()
+    place_order(appliance.port, appliance.product_id)
+    time.sleep(bench.profile.outage_seconds)
+    head = head_of(appliance.data_dir)
+    for line in lines.values():
+        line.accept()
+    end_s = time.monotonic()
+    steps = Ledger(appliance.data_dir).follow({sink: head for sink in lines}, RECOVERY_S)
+    return {sink: next(at_s for at_s, cursors in steps if cursors.get(sink, 0) >= head) - end_s
+            for sink in lines}
+
+
+def outage(bench):
+    """How soon the first event flows after a line was down: the slowest of the rounds, as the
+    moment of the next try is drawn by lot."""
+    head_office = bench.head_office
+    with head_office.office() as office, FaultProxy(head_office.postgres.port) as to_database, \
+            FaultProxy(head_office.rabbit.port) as to_broker:
+        settings = settings_of(office, SINKS, {"postgres": to_database.port,
+                                               "rabbitmq": to_broker.port})
+        with shop(bench, settings) as (appliance, _):
+            lines = {"postgres": to_database, "rabbitmq": to_broker}
+            results = interleave(bench.profile.rounds,
+                                 bridge=lambda: endure_outage(bench, appliance, lines))
+    for sink, name in (("postgres", "PostgreSQL"), ("rabbitmq", "RabbitMQ")):
+        slowest_s = max(taken[sink] for taken in results["bridge"])
+        yield Figure(f"{name} again, after {bench.profile.outage_seconds} s", slowest_s, "s",
+                     target=most(5), rounds=results)
+
+
 FIGURES = {take.__name__: take for take in (drain_rabbitmq, drain_postgres, drain_both, online,
-                                            idle)}
+                                            idle, outage)}

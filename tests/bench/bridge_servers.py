@@ -116,11 +116,13 @@ class HeadOffice(central.Servers):
                 return
 
 
-def settings_of(office, sinks):
-    """The variables that lead these sinks to an office."""
-    urls = {"postgres": ("TILLBOX_POSTGRES_URL", office.postgres_url),
-            "rabbitmq": ("TILLBOX_AMQP_URL", office.amqp_url)}
-    return dict(urls[sink] for sink in sinks)
+def settings_of(office, sinks, ports=None):
+    """The variables that lead these sinks to an office; over other ports, if any are given."""
+    ports = ports or {}
+    urls = {"postgres": office.postgres.url_of(office.name, port=ports.get("postgres")),
+            "rabbitmq": office.rabbit.url_of(office.name, port=ports.get("rabbitmq"))}
+    variables = {"postgres": "TILLBOX_POSTGRES_URL", "rabbitmq": "TILLBOX_AMQP_URL"}
+    return {variables[sink]: urls[sink] for sink in sinks}
 
 
 class Bridge(Process):

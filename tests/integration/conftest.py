@@ -71,3 +71,14 @@ def make_bridge():
     codes = [bridge.stop() for bridge in bridges
              if bridge.process and bridge.process.poll() is None]
     assert all(code == 0 for code in codes), f"exit codes {codes}"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "central: needs PostgreSQL and RabbitMQ")
+
+
+def pytest_collection_modifyitems(items):
+    """`-m "not central"` leaves out what needs head office, however it comes by it."""
+    for item in items:
+        if "servers" in item.fixturenames:
+            item.add_marker("central")

@@ -240,9 +240,10 @@ def show_the_bridge(record, folder):
         bridge = sqlite3.connect(box.data_dir / "bridge.db")
         for script in sorted((ROOT / "schema" / "bridge").glob("*.sql")):
             bridge.executescript(script.read_text())
-        insert = ("INSERT INTO sinks (name, journal_id, start_sequence, cursor, delivered, state,"
+        insert = ("INSERT INTO sinks (name, journal_id, start_sequence, cursor, cursor_hash, delivered,"
+                  " state,"
                   " breaker, last_delivered_at_ms, last_error, last_error_at_ms)"
-                  " VALUES (?, '', 0, ?, ?, ?, ?, ?, ?, ?)")
+                  " VALUES (?, '', 0, ?, zeroblob(32), ?, ?, ?, ?, ?, ?)")
         bridge.execute(insert, ("postgres", 1, 1, "running", "closed", 1795341464000, "", None))
         bridge.execute(insert, ("rabbitmq", 0, 0, "down", "open", None, "connection refused",
                                 1795341464000))

@@ -52,6 +52,8 @@ static int set_up(UNUSED void **state)
     api.committer = fixture.committer;
     api.disk = fixture.disk;
     assert_ok(integrity_start(fixture.folder.path, true, &api.integrity, NULL));
+    assert_ok(accounts_new(&api.accounts));
+    accounts_refresh(api.accounts, fixture.folder.path);
     start_service(ORDERS, SERVICE_ORDERS, "127.0.0.1");
     start_service(INVENTORY, SERVICE_INVENTORY, "127.0.0.1");
     return 0;
@@ -65,6 +67,7 @@ static int tear_down(UNUSED void **state)
         sha256_free(api.hashers[i]);
     }
     integrity_stop(api.integrity);
+    accounts_free(api.accounts);
     fixture_done(&fixture);
     return 0;
 }
