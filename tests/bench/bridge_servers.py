@@ -21,7 +21,6 @@ CALM_SAMPLE_S = 0.25
 CALM_S = 15
 COMMAND_S = 60
 POLL_S = 0.0005
-CHANGE_COUNTER = slice(24, 28)  # of an SQLite file; see its file format, 1.3
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -153,35 +152,36 @@ class Bridge(Process):
         return self.memory_kib("VmHWM") / 1024
 
 
+def cursors_in(snapshot):
+    with contextlib.closing(sqlite3.connect(":memory:")) as ledger:
+        ledger.deserialize(snapshot)
+        return dict(ledger.execute("SELECT name, cursor FROM sinks"))
+
+
 class Ledger:
-    """The cursors that the bridge writes down: events up to there are confirmed by the peer. They
-    are read only after the file has changed, as a reader makes the bridge wait."""
+    """The cursors that the bridge writes down: events up to there are confirmed by the peer. The
+    file's bytes are read past SQLite's locks, since a reader that holds one makes the bridge wait."""
 
     def __init__(self, data_dir):
         self.path = data_dir / "bridge.db"
 
-    def change_count(self):
+    def snapshot(self):
         try:
-            header = self.path.open("rb", buffering=0).read(CHANGE_COUNTER.stop)
+            return self.path.read_bytes()
         except FileNotFoundError:
-            return 0
-        return int.from_bytes(header[CHANGE_COUNTER], "big")
+            return b""
 
     def changes(self, is_over):
         """(time, cursors) after each change, until it is over."""
-        seen, cursors = 0, {}
-        while not self.change_count() and not is_over():
-            time.sleep(POLL_S)
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as ledger:
-            while not is_over():
-                count = self.change_count()
-                if count == seen:
-                    time.sleep(POLL_S)
-                    continue
-                seen = count
-                with contextlib.suppress(sqlite3.OperationalError):  # the table isn't there yet
-                    cursors = dict(ledger.execute("SELECT name, cursor FROM sinks"))
-                yield time.monotonic(), cursors
+        seen = b""
+        while not is_over():
+            snapshot = self.snapshot()
+            if snapshot == seen:
+                time.sleep(POLL_S)
+                continue
+            now_s, seen = time.monotonic(), snapshot
+            with contextlib.suppress(sqlite3.DatabaseError):  # caught while it is being written
+                yield now_s, cursors_in(snapshot)
 
     def follow(self, goals, seconds):
         """The changes until each sink's cursor is at its goal."""

@@ -287,6 +287,10 @@ class Story:
         with connected(self.office.amqp_url) as connection:
             getattr(connection.channel(), f"queue_{verb}")(queue, **arguments)
 
+    def ask(self, path, body=None, method="POST"):
+        answer = self.box.orders(method, path, body)
+        assert answer.status < 300, answer
+
     def take(self, queue=TAP):
         """Takes what is in the queue now; all that was ever taken."""
         for message in self.office.take(queue):
@@ -352,78 +356,62 @@ class Story:
         self.take()
 
 
-def sell(story, **members):
-    answer = story.box.orders("POST", "/orders", {"user_id": 1, **members})
-    assert answer.status == 201, answer
-    return answer.json["id"]
-
-
-def change(story, product_id, **members):
-    """Its name, price or sku; or its stock, by a delta and a reason."""
-    path = f"/products/{product_id}"
-    answer = story.box.inventory("POST", f"{path}/stock", members) if "delta" in members \
-        else story.box.inventory("PATCH", path, members)
-    assert answer.status == 200, answer
-
-
 def open_a_shop(story):
     """The first minutes, in the words of the file's examples."""
     story.box.add_product(price=99900)
     story.box.add_product(stock=100, name="Espresso", price=250, sku="ESP-1")
-    order_id = sell(story, items=[{"product_id": 1, "quantity": 1},
-                                  {"product_id": 2, "quantity": 3}])
-    assert story.box.orders("POST", f"/orders/{order_id}/cancel").status == 200
-    change(story, 2, price=280)
-    change(story, 1, delta=10, reason="delivery")
+    story.ask("/orders", {"user_id": 1, "items": [{"product_id": 1, "quantity": 1},
+                                                  {"product_id": 2, "quantity": 3}]})
+    story.ask("/orders/1/cancel")
+    story.ask("/products/2", {"price": 280}, "PATCH")
+    story.ask("/products/1/stock", {"delta": 10, "reason": "delivery"})
     story.settle()
 
 
 def refuse_in_every_way(story):
-    """By the broker, by a consumer, by a queue and by the database."""
+    """By a consumer, by the broker, by a queue and by the database."""
+    story.give_back(INVENTORY, count=6, requeue=False)
+    story.wait_for_dead_letters(6)
     with story.nobody_takes("order.created"):
-        sell(story, product_id=1, quantity=1)
-        story.wait_for_dead_letters(1)
-    story.take(INVENTORY)
-    story.take(NOTIFICATION)
+        story.box.sell()
+        story.wait_for_dead_letters(7)
     story.replay()
-    story.give_back(INVENTORY, requeue=False)
-    story.wait_for_dead_letters(2)
+    story.take(NOTIFICATION)
+    story.replay("--from", "7")
     for _ in range(DELIVERIES):
         story.give_back(NOTIFICATION)
-    story.wait_for_dead_letters(3)
+    story.wait_for_dead_letters(8)
     with story.full_queue("stock.adjusted"):
-        change(story, 1, delta=-1, reason="broken")
-        story.wait_for_dead_letters(4)
+        story.ask("/products/1/stock", {"delta": -1, "reason": "broken"})
+        story.wait_for_dead_letters(9)
     with story.database_refuses("product.updated"):
-        change(story, 1, sku="s")
-        story.wait_for_dead_letters(5)
+        story.ask("/products/1", {"sku": "s"}, "PATCH")
+        story.wait_for_dead_letters(10)
         with story.nobody_takes("product.updated"):
-            change(story, 1, sku=None)
-            story.wait_for_dead_letters(7)
+            story.ask("/products/1", {"sku": None}, "PATCH")
+            story.wait_for_dead_letters(12)
 
 
 def bring_back(story):
-    """What is in order.failed, after somebody has looked at it; some of it is rejected again."""
-    for queue in (INVENTORY, NOTIFICATION):
-        story.take(queue)
-    story.give_back(FAILED, count=7)
+    """What is in order.failed, after somebody has looked at it; a consumer rejects it all again."""
+    story.take(INVENTORY)
+    story.give_back(FAILED, count=12)
     story.replay("--queue", "--dry-run")
     story.replay("--queue")
     assert story.office.queue_length(FAILED) == 0
-    story.give_back(INVENTORY, count=2, requeue=False)
-    story.wait_for_dead_letters(9)
+    story.give_back(INVENTORY, count=12, requeue=False)
+    story.wait_for_dead_letters(24)
 
 
 def go_to_the_limits(story):
     story.box.add_product(stock=STOCK_MAX, price=PRICE_MAX, name="\N{CROISSANT}" * 200,
                           sku='"\\/' + "é" * 61)
-    story.box.add_product(stock=STOCK_MAX, name="x")
-    story.box.add_product(stock=0, name=" ")
+    story.box.add_product(stock=STOCK_MAX, price=0, name="x")
     story.box.add_product(stock=STOCK_MAX, price=INTEGER_MAX // 69431)
-    sell(story, user_id=INTEGER_MAX, product_id=6, quantity=69431)
-    sell(story, items=[{"product_id": 4, "quantity": 1000000}] * 1000)
-    change(story, 5, delta=STOCK_MAX, reason="\u2028" * 200)
-    change(story, 5, delta=-STOCK_MAX, reason="x")
+    story.ask("/orders", {"user_id": 1, "items": [{"product_id": 4, "quantity": 1000000}] * 1000})
+    story.box.sell(product_id=5, quantity=69431, user_id=INTEGER_MAX)
+    story.ask("/products/4/stock", {"delta": STOCK_MAX, "reason": "\u2028" * 200})
+    story.ask("/products/4/stock", {"delta": -STOCK_MAX, "reason": "x"})
 
 
 @pytest.fixture(scope="module")
@@ -448,14 +436,11 @@ def on(story, channel):
     return [met for met in story.met if met.channel == channel]
 
 
-def settled(value, name=None):
-    """A value without what differs from box to box and from run to run."""
-    if isinstance(value, dict):
-        return {key: settled(child, key) for key, child in value.items()}
-    if isinstance(value, list):
-        return [settled(child) for child in value]
-    return name if name in ("event_id", "journal_id", "device_id", "x-device-id", "location",
-                            "occurred_at", "time") else value
+def settled(headers, payload):
+    """As a text, without what differs from box to box and from run to run."""
+    text = json.dumps([headers, payload], sort_keys=True)
+    return re.sub('"(event_id|(journal|(x-)?device).id|location|occurred_at|time)": "[^"]*"',
+                  r"\1", text)
 
 
 def example_met(example):
@@ -481,8 +466,8 @@ def test_the_file_keeps_the_rules_of_asyncapi():
         jsonschema.Draft7Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("path", ["info/surprise", "channels/events/address", "servers/tls/protocol",
-                                  "components/messages/refused/payload",
+@pytest.mark.parametrize("path", ["info/surprise", "servers/tls/protocol",
+                                  "channels/events/address", "components/messages/refused/payload",
                                   "channels/events/messages/order.created/$ref"])
 def test_a_file_that_breaks_the_rules_is_noticed(path):
     *parents, name = path.split("/")
@@ -604,21 +589,17 @@ def test_an_event_has_no_more_headers_than_it_must_until_it_was_a_dead_letter(st
 
 
 def test_a_total_is_the_sum_of_its_lines(story):
-    orders = [json.loads(met.body)["data"] for met in on(story, "events")
-              if met.routing_key.startswith("order.")]
-    assert orders
-    for order in orders:
-        assert order["total"] == sum(item["quantity"] * item["unit_price"]
-                                     for item in order["items"])
+    for met in on(story, "events"):
+        data = json.loads(met.body)["data"]
+        assert "total" not in data or data["total"] == sum(
+            item["quantity"] * item["unit_price"] for item in data["items"])
 
 
 def test_every_example_has_happened(story):
-    met = [(API.name_of(met), settled({"headers": met.headers, "payload": json.loads(met.body)}))
-           for met in story.met]
+    met = [(API.name_of(met), settled(met.headers, json.loads(met.body))) for met in story.met]
     for name, message in API.messages.items():
         for example in message["examples"]:
-            assert (name, settled({"headers": example["headers"],
-                                   "payload": example["payload"]})) in met, example
+            assert (name, settled(example["headers"], example["payload"])) in met, example
 
 
 def with_members_spoilt(members, needed):

@@ -250,6 +250,7 @@ def show_the_bridge(record, folder):
         bridge.execute("PRAGMA user_version = 1")
         bridge.commit()
         bridge.close()
+        wait_until(lambda: box.status()["bridge"]["sinks"], what="the accounts")
         client = record.client(box)
         client.ask("create_product", BODIES["create_product"])
         client.ask_both("get_status")
@@ -269,6 +270,7 @@ def damage_a_box(record, folder):
         for table in ("orders", "products", "events"):
             journal.execute(f"ALTER TABLE {table} RENAME TO hidden_{table}")
         journal.close()
+        wait_until(lambda: "error" in box.status()["bridge"], what="the accounts")
         ask_everything(client)
 
 
