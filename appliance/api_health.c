@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "appliance/api.h"
-#include "appliance/render.h"
 #include "core/versions.h"
 
 enum { LIBRARIES_MAX = 8 };
@@ -88,9 +87,8 @@ void api_get_healthz(struct service *service, struct http_exchange *exchange, in
 
 static void put_head(struct json_writer *writer, const struct journal_head *head)
 {
-    char hex[2 * SHA256_SIZE + 1];
-    for (int i = 0; i < SHA256_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", head->hash[i]);
+    char hex[SHA256_TEXT_SIZE];
+    sha256_format(head->hash, hex);
     json_begin_object(writer, "chain_head");
     json_put_int(writer, "sequence", head->sequence);
     json_put_text(writer, "hash", hex);
@@ -163,8 +161,8 @@ void api_get_status(struct service *service, struct http_exchange *exchange, int
     json_put_text(&writer, "status", word_for(&health));
     json_put_text(&writer, "device_id", identity->device_id);
     json_put_text(&writer, "location", identity->location);
-    render_time(&writer, "started_at", api->started_at_ms);
-    render_time(&writer, "now", clock_wall_ms(api->clock));
+    json_put_time(&writer, "started_at", api->started_at_ms);
+    json_put_time(&writer, "now", clock_wall_ms(api->clock));
     json_put_int(&writer, "uptime_s",
                  (clock_monotonic_ns(api->clock) - api->started_ns) / 1000000000);
     put_journal(&writer, api, &health);

@@ -6,12 +6,6 @@
 #include "core/chain.h"
 #include "core/json.h"
 
-static void hex_of(const uint8_t *bytes, char ret_hex[static 2 * SHA256_SIZE + 1])
-{
-    for (int i = 0; i < SHA256_SIZE; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", bytes[i]);
-}
-
 static void print_json(const struct chain_report *report, const char *head)
 {
     struct json_writer writer;
@@ -48,7 +42,7 @@ enum exit_code command_verify(struct settings *settings, const struct config_sou
 {
     (void)sources;
     (void)operand;
-    char path[JOURNAL_PATH_SIZE], head[2 * SHA256_SIZE + 1];
+    char path[JOURNAL_PATH_SIZE], head[SHA256_TEXT_SIZE];
     struct error error = {0};
     struct chain_report report;
     struct db *db = NULL;
@@ -61,7 +55,7 @@ enum exit_code command_verify(struct settings *settings, const struct config_sou
         fprintf(stderr, "%s: %s\n", path, error.text);
         return exit_code_of(result);
     }
-    hex_of(report.head, head);
+    sha256_format(report.head, head);
     if (settings->json)
         print_json(&report, head);
     else

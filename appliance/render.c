@@ -1,14 +1,5 @@
 #include "appliance/render.h"
 
-#include "core/clock.h"
-
-void render_time(struct json_writer *writer, const char *name, int64_t wall_ms)
-{
-    char text[CLOCK_TEXT_SIZE];
-    clock_format_utc(wall_ms, text);
-    json_put_text(writer, name, text);
-}
-
 void render_order_items(struct json_writer *writer, const char *name, const struct order *order)
 {
     json_begin_array(writer, name);
@@ -74,9 +65,9 @@ void render_order(struct json_writer *writer, const char *name, const struct ord
     json_put_text(writer, "status", order_status_text(order->status));
     render_order_items(writer, "items", order);
     json_put_int(writer, "total", order->total_minor);
-    render_time(writer, "created_at", order->created_at_ms);
+    json_put_time(writer, "created_at", order->created_at_ms);
     if (order->status == ORDER_CANCELLED)
-        render_time(writer, "cancelled_at", order->cancelled_at_ms);
+        json_put_time(writer, "cancelled_at", order->cancelled_at_ms);
     json_end_object(writer);
 }
 
@@ -96,6 +87,6 @@ void render_product(struct json_writer *writer, const char *name, const struct p
 {
     json_begin_object(writer, name);
     render_product_members(writer, product);
-    render_time(writer, "updated_at", product->updated_at_ms);
+    json_put_time(writer, "updated_at", product->updated_at_ms);
     json_end_object(writer);
 }

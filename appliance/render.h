@@ -21,7 +21,4 @@ void render_product(struct json_writer *writer, const char *name, const struct p
 /* Members common to the answer and the event, into an object that is open. */
 void render_product_members(struct json_writer *writer, const struct product *product);
 
-/* A UTC time as text. */
-void render_time(struct json_writer *writer, const char *name, int64_t wall_ms);
-
 #endif

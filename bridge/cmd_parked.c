@@ -14,16 +14,6 @@ struct printing {
     int64_t count;
 };
 
-static void put_time(struct json_writer *writer, const char *name, int64_t wall_ms)
-{
-    char text[CLOCK_TEXT_SIZE];
-    clock_format_utc(wall_ms, text);
-    if (wall_ms > 0)
-        json_put_text(writer, name, text);
-    else
-        json_put_null(writer, name);
-}
-
 static void write_parked(struct json_writer *writer, const struct parked *parked)
 {
     json_begin_object(writer, NULL);
@@ -39,8 +29,8 @@ static void write_parked(struct json_writer *writer, const struct parked *parked
     json_put_text(writer, "reason", parked->reason);
     json_put_int(writer, "attempts", parked->attempts);
     json_put_bool(writer, "dead_lettered", parked->dead_lettered);
-    put_time(writer, "parked_at", parked->parked_at_ms);
-    put_time(writer, "settled_at", parked->settled_at_ms);
+    json_put_time_or_null(writer, "parked_at", parked->parked_at_ms);
+    json_put_time_or_null(writer, "settled_at", parked->settled_at_ms);
     json_put_text(writer, "settled_reason", parked->settled_reason);
     json_end_object(writer);
 }

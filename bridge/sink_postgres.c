@@ -10,7 +10,7 @@
 enum {
     BATCH_BYTES_MAX = 16 << 20,
     NUMBER_SIZE = 24,
-    HEX_SIZE = 2 * SHA256_SIZE + 3, /* with PostgreSQL's \x */
+    HEX_SIZE = SHA256_TEXT_SIZE + 2, /* with PostgreSQL's \x */
     TRIES = 3,
     RETRY_BASE_MS = 20,
     RETRY_CAP_MS = 500,
@@ -41,9 +41,8 @@ static void format_number(int64_t number, char ret_text[static NUMBER_SIZE])
 
 static void format_hash(const uint8_t *hash, char ret_text[static HEX_SIZE])
 {
-    snprintf(ret_text, HEX_SIZE, "\\x");
-    for (int i = 0; i < SHA256_SIZE; i++)
-        snprintf(ret_text + 2 + 2 * i, 3, "%02x", hash[i]);
+    memcpy(ret_text, "\\x", 2);
+    sha256_format(hash, ret_text + 2);
 }
 
 static void detach(void *self)

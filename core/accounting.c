@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/clock.h"
 #include "core/db.h"
 #include "core/journal_reader.h"
 #include "core/utf8.h"
@@ -190,16 +189,6 @@ static int64_t age_s(const struct accounting_sink *sink, int64_t now_ms)
     return age_ms > 0 ? age_ms / 1000 : 0;
 }
 
-static void put_time(struct json_writer *writer, const char *name, int64_t wall_ms)
-{
-    char text[CLOCK_TEXT_SIZE];
-    clock_format_utc(wall_ms, text);
-    if (wall_ms > 0)
-        json_put_text(writer, name, text);
-    else
-        json_put_null(writer, name);
-}
-
 static void write_sink(const struct accounting_sink *sink, int64_t now_ms,
                        struct json_writer *writer)
 {
@@ -214,8 +203,8 @@ static void write_sink(const struct accounting_sink *sink, int64_t now_ms,
     json_put_int(writer, "parked", sink->parked);
     json_put_int(writer, "settled", sink->settled);
     json_put_int(writer, "unaccounted", sink->unaccounted);
-    put_time(writer, "last_delivered_at", sink->last_delivered_at_ms);
-    put_time(writer, "last_error_at", sink->last_error_at_ms);
+    json_put_time_or_null(writer, "last_delivered_at", sink->last_delivered_at_ms);
+    json_put_time_or_null(writer, "last_error_at", sink->last_error_at_ms);
     json_put_text(writer, "last_error", sink->last_error);
     json_end_object(writer);
 }

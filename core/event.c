@@ -1,11 +1,7 @@
 #include "core/event.h"
 
-#include "core/clock.h"
-
 void event_begin(struct json_writer *writer, const struct event *event)
 {
-    char occurred_at[CLOCK_TEXT_SIZE];
-    clock_format_utc(event->occurred_at_ms, occurred_at);
     json_begin_object(writer, NULL);
     json_put_text(writer, "event_id", event->event_id);
     json_put_text(writer, "event_type", event->event_type);
@@ -14,7 +10,7 @@ void event_begin(struct json_writer *writer, const struct event *event)
     json_put_text(writer, "journal_id", event->journal_id);
     json_put_text(writer, "location", event->location);
     json_put_int(writer, "sequence", event->sequence);
-    json_put_text(writer, "occurred_at", occurred_at);
+    json_put_time(writer, "occurred_at", event->occurred_at_ms);
     json_begin_object(writer, "data");
 }
 

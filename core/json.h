@@ -72,6 +72,10 @@ void json_put_null(struct json_writer *writer, const char *name);
 /* `text` is well-formed UTF-8. */
 void json_put_text(struct json_writer *writer, const char *name, const char *text);
 
+/* A moment as clock_format_utc() writes it; json_put_time_or_null puts null for 0. */
+void json_put_time(struct json_writer *writer, const char *name, int64_t wall_ms);
+void json_put_time_or_null(struct json_writer *writer, const char *name, int64_t wall_ms);
+
 /* Puts `json`, which is a JSON value already, as it is. */
 void json_put_raw(struct json_writer *writer, const char *name, const char *json);
 

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/json.h"
 
 void json_writer_init(struct json_writer *writer, struct buf *buf)
@@ -93,6 +94,21 @@ void json_put_text(struct json_writer *writer, const char *name, const char *tex
 {
     begin_value(writer, name);
     put_string(writer->buf, text);
+}
+
+void json_put_time(struct json_writer *writer, const char *name, int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+    clock_format_utc(wall_ms, text);
+    json_put_text(writer, name, text);
+}
+
+void json_put_time_or_null(struct json_writer *writer, const char *name, int64_t wall_ms)
+{
+    if (wall_ms != 0)
+        json_put_time(writer, name, wall_ms);
+    else
+        json_put_null(writer, name);
 }
 
 void json_put_raw(struct json_writer *writer, const char *name, const char *json)

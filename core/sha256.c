@@ -54,6 +54,16 @@ void sha256_end(struct sha256 *hasher, uint8_t ret_digest[static SHA256_SIZE])
     require(EVP_DigestFinal_ex(hasher->state, ret_digest, NULL));
 }
 
+void sha256_format(const uint8_t digest[static SHA256_SIZE], char ret_text[static SHA256_TEXT_SIZE])
+{
+    static const char DIGITS[] = "0123456789abcdef";
+    for (int i = 0; i < SHA256_SIZE; i++) {
+        ret_text[2 * i] = DIGITS[digest[i] >> 4];
+        ret_text[2 * i + 1] = DIGITS[digest[i] & 0x0F];
+    }
+    ret_text[SHA256_TEXT_SIZE - 1] = '\0';
+}
+
 bool constant_time_equal(const void *left, const void *right, size_t size)
 {
     return CRYPTO_memcmp(left, right, size) == 0;

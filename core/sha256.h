@@ -7,7 +7,7 @@
 
 #include "core/result.h"
 
-enum { SHA256_SIZE = 32 };
+enum { SHA256_SIZE = 32, SHA256_TEXT_SIZE = 65 };
 
 struct sha256;
 
@@ -19,6 +19,10 @@ void sha256_free(struct sha256 *hasher);
 void sha256_begin(struct sha256 *hasher);
 void sha256_add(struct sha256 *hasher, const void *bytes, size_t size);
 void sha256_end(struct sha256 *hasher, uint8_t ret_digest[static SHA256_SIZE]);
+
+/* Lower-case hexadecimal digits, with the NUL. */
+void sha256_format(const uint8_t digest[static SHA256_SIZE],
+                   char ret_text[static SHA256_TEXT_SIZE]);
 
 /* Compares without telling by its duration where the first difference is. */
 bool constant_time_equal(const void *left, const void *right, size_t size);

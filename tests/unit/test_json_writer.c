@@ -128,6 +128,16 @@ static void a_text_that_outgrows_the_buffer_is_reported_by_it(UNUSED void **stat
     assert_int_equal(buf_result(&buf), RESULT_TOO_LARGE);
 }
 
+static void a_time_is_text_and_no_time_is_null(UNUSED void **state)
+{
+    json_begin_array(&writer, NULL);
+    json_put_time(&writer, NULL, 0);
+    json_put_time_or_null(&writer, NULL, 0);
+    json_put_time_or_null(&writer, NULL, 1);
+    json_end_array(&writer);
+    assert_written("[\"1970-01-01T00:00:00.000Z\",null,\"1970-01-01T00:00:00.001Z\"]");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -142,6 +152,7 @@ int main(int argc, char **argv)
         TEST(names_are_escaped_like_text),
         TEST(what_was_written_reads_back_as_it_was),
         TEST(a_text_that_outgrows_the_buffer_is_reported_by_it),
+        TEST(a_time_is_text_and_no_time_is_null),
     };
     return RUN_TESTS(argc, argv, tests);
 }

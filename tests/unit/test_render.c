@@ -183,7 +183,7 @@ static void values_take_a_name_inside_another_object(void **state)
     json_begin_object(&page->writer, NULL);
     render_product_members(&page->writer, &PRODUCT);
     render_order_items(&page->writer, "items", &order);
-    render_time(&page->writer, "at", 0);
+    json_put_time(&page->writer, "at", 0);
     json_end_object(&page->writer);
     assert_page(page, "{\"product_id\":3,\"product_name\":\"Tür \\\"gross\\\"\",\"stock\":50,"
                       "\"price\":99900,\"sku\":\"T-1\",\"items\":[],"

@@ -85,6 +85,15 @@ static void bytes_are_equal_only_if_all_of_them_are(UNUSED void **state)
     assert_false(constant_time_equal("a\0b", "a\0c", 3));
 }
 
+static void a_digest_is_told_in_hexadecimal_digits(UNUSED void **state)
+{
+    uint8_t digest[SHA256_SIZE] = {0x00, 0x9F, 0xA0};
+    char text[SHA256_TEXT_SIZE];
+    digest[SHA256_SIZE - 1] = 0xFE;
+    sha256_format(digest, text);
+    assert_string_equal(text, "009fa000000000000000000000000000000000000000000000000000000000fe");
+}
+
 static void the_library_tells_its_version(UNUSED void **state)
 {
     int major = 0, minor = 0, patch = 0;
@@ -102,6 +111,7 @@ int main(int argc, char **argv)
         TEST(a_message_left_unfinished_leaves_no_trace_in_the_next),
         TEST(freeing_no_hasher_is_fine),
         TEST(bytes_are_equal_only_if_all_of_them_are),
+        TEST(a_digest_is_told_in_hexadecimal_digits),
         TEST(the_library_tells_its_version),
     };
     return RUN_TESTS(argc, argv, tests);

@@ -1,0 +1,286 @@
+"""Lines that go dead, slow or dark between the bridge and head office. Each story takes its time, so
+all that were asked for run side by side, each with a box, a bridge, a head office and lines of its
+own; the tests wait for their story's end."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from box import Box
+from box import wait_until
+from bridge import Bridge
+from bridge import SINKS
+from bridge import assert_all_arrived
+from bridge import open_office
+from bridge import open_till
+from bridge import seed
+from bridge_soak import lines_to
+from bridge_soak import running
+from fault_proxy import DOWN
+from fault_proxy import UP
+
+DEADLINE_SECONDS = 15  # after which a peer that says nothing is given up
+MARGIN_SECONDS = 5
+RECOVERY_SECONDS = 5
+IDLE_SECONDS = 10
+IDLE_CPU_SHARE = 0.005
+BUSY_SECONDS = 12  # longer than the bridge waits for its own file
+CONNECT, PUBLISH, ACK = b"\0\x0a\0\x28", b"\0\x3c\0\x28", b"\0\x3c\0\x50"  # AMQP methods
+DECLARE = b"\0\x28\0\x0a"
+
+# (sink, how its line goes dead)
+STAGES = {
+    "postgres-connect": ("postgres", lambda line: line.stall_new()),
+    "postgres-login": ("postgres", lambda line: line.stall_at(DOWN, b"server_version")),
+    "postgres-compare": ("postgres", lambda line: line.stall_at(UP, b"FROM devices")),
+    "postgres-query": ("postgres", lambda line: line.stall_at(UP, b"tillbox_take_events")),
+    "postgres-answer": ("postgres", lambda line: line.stall_after(UP, b"tillbox_take_events")),
+    "rabbitmq-connect": ("rabbitmq", lambda line: line.stall_new()),
+    "rabbitmq-login": ("rabbitmq", lambda line: line.stall_at(UP, b"PLAIN")),
+    "rabbitmq-open": ("rabbitmq", lambda line: line.stall_at(UP, CONNECT)),
+    "rabbitmq-declare": ("rabbitmq", lambda line: line.stall_at(UP, DECLARE)),
+    "rabbitmq-publish": ("rabbitmq", lambda line: line.stall_at(UP, PUBLISH)),
+    "rabbitmq-confirm": ("rabbitmq", lambda line: line.stall_at(DOWN, ACK)),
+}
+STOPPED_STAGES = ("postgres-connect", "postgres-answer", "rabbitmq-login", "rabbitmq-confirm")
+
+
+class Scene:
+    """A box, its head office, and the lines between them."""
+
+    def __init__(self, folder, office, stack):
+        self.office = office
+        lines, settings = stack.enter_context(lines_to(office))
+        self.lines = dict(zip(SINKS, lines))
+        self.box = Box(folder / "var")
+        self.bridge = Bridge(self.box.data_dir, settings)
+        self.stack = stack
+
+    def open(self):
+        """The box sells; the bridge isn't there yet."""
+        self.stack.enter_context(running(self.box))
+        self.till = open_till(self.box).trade(10)
+
+    def assert_all_arrived(self, **options):
+        return assert_all_arrived(self.bridge, self.office, self.till, **options)
+
+    def other(self, sink):
+        return SINKS[1 - SINKS.index(sink)]
+
+
+def wait_until_dead(scene, sink):
+    """The line is dead, and the other sink doesn't care."""
+    line = scene.lines[sink]
+    wait_until(lambda: line.hits or line.stalls_new and line.connections, what="the dead line")
+    scene.bridge.wait_for_sink(scene.other(sink), state="running", pending=0)
+
+
+def tell_dead_line(scene, stage):
+    sink, deaden = STAGES[stage]
+    scene.open()
+    deaden(scene.lines[sink])
+    with running(scene.bridge):
+        wait_until_dead(scene, sink)
+        dead_at = time.monotonic()
+        down = scene.bridge.wait_for_sink(sink, DEADLINE_SECONDS + MARGIN_SECONDS, state="down")
+        noticed_seconds = time.monotonic() - dead_at
+        scene.lines[sink].heal()
+        scene.assert_all_arrived(seconds=RECOVERY_SECONDS + MARGIN_SECONDS)
+    assert down["last_error"], down
+    assert noticed_seconds < DEADLINE_SECONDS + MARGIN_SECONDS
+
+
+def tell_stop_on_dead_line(scene, stage):
+    """A bridge that waits for an answer ends all the same, and the next one finds all in order."""
+    sink, deaden = STAGES[stage]
+    scene.open()
+    deaden(scene.lines[sink])
+    scene.bridge.start()
+    wait_until_dead(scene, sink)
+    assert scene.bridge.stop(DEADLINE_SECONDS + MARGIN_SECONDS) == 0
+    scene.lines[sink].heal()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+
+
+def sell_large_orders(scene):
+    """More than all buffers between here and the broker hold."""
+    items = [{"product_id": 1, "quantity": 1}] * 900
+    for _ in range(150):
+        answer = scene.box.orders("POST", "/orders", {"user_id": 1, "items": items})
+        assert answer.status == 201, answer
+
+
+def tell_full_line(scene):
+    """The broker reads nothing: publishing itself hangs."""
+    scene.open()
+    sell_large_orders(scene)
+    scene.lines["rabbitmq"].stall_at(UP, PUBLISH)
+    with running(scene.bridge):
+        wait_until_dead(scene, "rabbitmq")
+        scene.bridge.wait_for_sink("rabbitmq", DEADLINE_SECONDS + MARGIN_SECONDS, state="down")
+        scene.lines["rabbitmq"].heal()
+        scene.assert_all_arrived()
+
+
+def tell_stop_on_full_line(scene):
+    scene.open()
+    sell_large_orders(scene)
+    scene.lines["rabbitmq"].stall_at(UP, PUBLISH)
+    scene.bridge.start()
+    wait_until_dead(scene, "rabbitmq")
+    time.sleep(0.5)
+    assert scene.bridge.stop(DEADLINE_SECONDS + MARGIN_SECONDS) == 0
+    scene.lines["rabbitmq"].heal()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+
+
+def tell_line_dead_while_idle(scene):
+    """Nothing is sold, and both lines die: the first sale notices."""
+    scene.open()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+        for line in scene.lines.values():
+            line.stall()
+        scene.till.trade(5)
+        scene.assert_all_arrived(seconds=DEADLINE_SECONDS + MARGIN_SECONDS)
+
+
+def tell_dark_line(scene):
+    """The peers can't be reached: the breakers open, try now and then, and close. Nothing is spent
+    or parked."""
+    scene.open()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+        for sink, line in scene.lines.items():
+            assert scene.bridge.sink(sink)["breaker"] == "closed"
+            line.refuse()
+            line.cut()
+        scene.till.trade(5)
+        for sink in SINKS:
+            scene.bridge.wait_for_sink(sink, 20, state="down", breaker="open")
+        for line in scene.lines.values():
+            line.stall_new()
+            line.accept()
+        for sink in SINKS:  # an attempt is under way
+            scene.bridge.wait_for_sink(sink, 10, breaker="half-open")
+        for line in scene.lines.values():
+            line.heal()
+        for sink in SINKS:
+            scene.bridge.wait_for_sink(sink, RECOVERY_SECONDS, state="running", breaker="closed")
+        scene.assert_all_arrived()
+
+
+def tell_slow_line(scene):
+    """So slow that a large batch takes longer than the deadline: it is cut smaller."""
+    seed(scene.box.data_dir, 900)
+    scene.open()
+    for line in scene.lines.values():
+        line.delay(0.05)
+        line.throttle(25000, UP)
+    with running(scene.bridge):
+        scene.assert_all_arrived(seconds=3 * DEADLINE_SECONDS)
+
+
+def tell_broken_lines(scene):
+    """Cut in the midst of each kind of message."""
+    scene.open()
+    database, broker = scene.lines["postgres"], scene.lines["rabbitmq"]
+    with running(scene.bridge):
+        for round_number in range(3):
+            for line, direction, marker in (
+                    (database, UP, b"tillbox_take_events"), (broker, UP, PUBLISH),
+                    (database, DOWN, b"tillbox_take_events"), (broker, DOWN, ACK)):
+                hits = line.hits
+                line.cut_at(direction, marker)
+                scene.till.trade(3)
+                wait_until(lambda: line.hits > hits, what=f"round {round_number}: {marker}")
+        scene.assert_all_arrived()
+
+
+def tell_busy_file(scene):
+    """The bridge's own file can't be written for a while, just when head office comes back: that
+    passes too."""
+    scene.open()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+        for line in scene.lines.values():
+            line.refuse()
+            line.cut()
+        scene.till.trade(5)
+        for sink in SINKS:
+            scene.bridge.wait_for_sink(sink, 20, breaker="open")
+        with contextlib.closing(sqlite3.connect(scene.box.data_dir / "bridge.db",
+                                                isolation_level=None)) as ledger:
+            ledger.execute("BEGIN IMMEDIATE")
+            for line in scene.lines.values():
+                line.accept()
+            time.sleep(BUSY_SECONDS)
+            ledger.execute("COMMIT")
+        scene.assert_all_arrived(seconds=RECOVERY_SECONDS + MARGIN_SECONDS)
+
+
+def tell_idle(scene):
+    scene.open()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+        began = scene.bridge.cpu_seconds()
+        time.sleep(IDLE_SECONDS)
+        share = (scene.bridge.cpu_seconds() - began) / IDLE_SECONDS
+    assert share <= IDLE_CPU_SHARE
+
+
+STORIES = {
+    **{f"dead-{stage}": (tell_dead_line, stage) for stage in STAGES},
+    **{f"stop-{stage}": (tell_stop_on_dead_line, stage) for stage in STOPPED_STAGES},
+    "full": (tell_full_line,),
+    "stop-full": (tell_stop_on_full_line,),
+    "dead-while-idle": (tell_line_dead_while_idle,),
+    "dark": (tell_dark_line,),
+    "slow": (tell_slow_line,),
+    "broken": (tell_broken_lines,),
+    "busy-file": (tell_busy_file,),
+    "idle": (tell_idle,),
+}
+
+
+class Story(threading.Thread):
+    def __init__(self, name, folder, office):
+        super().__init__(daemon=True)
+        self.tell, *self.arguments = STORIES[name]
+        self.folder, self.office = folder, office
+        self.problem = None
+
+    def run(self):
+        try:
+            with contextlib.ExitStack() as stack:
+                self.tell(Scene(self.folder, self.office, stack), *self.arguments)
+        except BaseException as problem:
+            self.problem = problem
+
+
+@pytest.fixture(scope="module")
+def stories(request, servers, tmp_path_factory):
+    """All that were selected, begun."""
+    servers.revive()
+    begun = {}
+    for item in request.session.items:
+        if item.module is request.module:
+            name = item.callspec.params["name"]
+            begun[name] = Story(name, tmp_path_factory.mktemp(name), open_office(servers))
+            begun[name].start()
+    yield begun
+    for story in begun.values():
+        story.join()
+        story.office.remove()
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_line(name, stories):
+    stories[name].join()
+    if stories[name].problem:
+        raise stories[name].problem
