@@ -334,40 +334,52 @@ static void keep_first(void *context, const struct parked *parked)
         *first = *parked;
 }
 
-/* Sends one parked event, of any sink, to the dead letters. STEP_IDLE if there is none, or the
- * broker didn't take the last one. */
-static enum step send_dead_letter(struct pump *pump, uint64_t generation)
+/* Finds one parked event, of any sink, that isn't in the dead letters yet, and reads it into the
+ * page. RESULT_NOT_FOUND if there is none. */
+static enum result find_dead_letter(struct pump *pump, struct parked *ret_parked,
+                                    struct error *error)
 {
-    const struct sink_ops *ops = pump->options.sink.ops;
     const struct parked_filter filter = {.only_not_dead_lettered = true};
     struct parked parked = {0};
-    struct error error = {0};
-    if (!ops->dead_letter || now_ms(pump) < pump->dead_letters_due_ms)
-        return STEP_IDLE;
     enum result result =
-        ledger_each_parked(pump->options.ledger, &filter, keep_first, &parked, &error);
+        ledger_each_parked(pump->options.ledger, &filter, keep_first, &parked, error);
     if (result == RESULT_OK && parked.sequence == 0)
-        return STEP_IDLE;
+        return RESULT_NOT_FOUND;
     if (result == RESULT_OK)
         result = journal_reader_page(pump->journal, parked.sequence - 1, parked.sequence,
-                                     &pump->page, &error);
-    if (result == RESULT_OK && pump->page.count == 1) {
-        enum delivery done =
-            ops->dead_letter(pump->options.sink.self, journal_page_payload(&pump->page, 0),
-                             pump->page.events[0].payload_size, &pump->page.events[0],
-                             parked.reason, parked.attempts, &error);
-        if (done == DELIVERY_DOWN)
-            return go_down(pump, generation, &error);
-        if (done != DELIVERY_DONE) {
-            LOG(LOG_ERROR, "dead_letter.refused", LOG_INT("sequence", parked.sequence),
-                LOG_TEXT("error", error.text));
-            pump->dead_letters_due_ms = now_ms(pump) + PUMP_DEAD_LETTER_RETRY_MS;
-            return STEP_IDLE;
-        }
-    }
+                                     &pump->page, error);
+    if (result == RESULT_OK && pump->page.count == 0)
+        result = error_set(error, RESULT_CORRUPT, "parked event %lld is not in the journal",
+                           (long long)parked.sequence);
     if (result == RESULT_OK)
-        result =
-            ledger_note_dead_lettered(pump->options.ledger, parked.sink, parked.sequence, &error);
+        *ret_parked = parked;
+    return result;
+}
+
+/* Sends one parked event to the dead letters. STEP_IDLE if there is none, or the broker didn't take
+ * the last one. */
+static enum step send_dead_letter(struct pump *pump, uint64_t generation)
+{
+    const struct sink *sink = &pump->options.sink;
+    struct parked parked;
+    struct error error = {0};
+    if (!sink->ops->dead_letter || now_ms(pump) < pump->dead_letters_due_ms)
+        return STEP_IDLE;
+    enum result result = find_dead_letter(pump, &parked, &error);
+    if (result != RESULT_OK)
+        return result == RESULT_NOT_FOUND ? STEP_IDLE : wait_for_files(pump, &error);
+    enum delivery done = sink->ops->dead_letter(
+        sink->self, journal_page_payload(&pump->page, 0), pump->page.events[0].payload_size,
+        &pump->page.events[0], parked.reason, parked.attempts, &error);
+    if (done == DELIVERY_DOWN)
+        return go_down(pump, generation, &error);
+    if (done != DELIVERY_DONE) {
+        LOG(LOG_ERROR, "dead_letter.refused", LOG_INT("sequence", parked.sequence),
+            LOG_TEXT("error", error.text));
+        pump->dead_letters_due_ms = now_ms(pump) + PUMP_DEAD_LETTER_RETRY_MS;
+        return STEP_IDLE;
+    }
+    result = ledger_note_dead_lettered(pump->options.ledger, parked.sink, parked.sequence, &error);
     return result == RESULT_OK ? STEP_ON : wait_for_files(pump, &error);
 }
 

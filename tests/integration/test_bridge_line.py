@@ -109,7 +109,7 @@ def tell_stop_on_dead_line(scene, stage):
 def sell_large_orders(scene):
     """More than all buffers between here and the broker hold."""
     items = [{"product_id": 1, "quantity": 1}] * 900
-    for _ in range(150):
+    for _ in range(100):
         answer = scene.box.orders("POST", "/orders", {"user_id": 1, "items": items})
         assert answer.status == 201, answer
 
