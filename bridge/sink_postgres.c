@@ -41,7 +41,8 @@ static void format_number(int64_t number, char ret_text[static NUMBER_SIZE])
 
 static void format_hash(const uint8_t *hash, char ret_text[static HEX_SIZE])
 {
-    memcpy(ret_text, "\\x", 2);
+    ret_text[0] = '\\';
+    ret_text[1] = 'x';
     sha256_format(hash, ret_text + 2);
 }
 

@@ -181,7 +181,7 @@ def tell_slow_line(scene):
     scene.open()
     for line in scene.lines.values():
         line.delay(0.05)
-        line.throttle(25000, UP)
+        line.throttle(20000, UP)
     with running(scene.bridge):
         scene.assert_all_arrived(seconds=3 * DEADLINE_SECONDS)
 
