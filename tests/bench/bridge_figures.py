@@ -1,6 +1,5 @@
 """What the benchmark of the bridge measures: one function a figure, each beside its ceiling in the
 same run."""
-import bisect
 import contextlib
 import dataclasses
 import json
@@ -15,6 +14,7 @@ from figures import Bench, Figure, interleave, least, median_of, most, plain
 from load import BenchError, place_order
 from paced import sell_steadily
 
+from central import connected
 from fault_proxy import FaultProxy
 
 SALES_A_SECOND = 200
@@ -182,13 +182,14 @@ def drain_both(bench):
     yield peak_figure("peak memory, both", results["both"])
 
 
-class Follower(threading.Thread):
-    """Writes down when the cursor of a sink moves; a context manager."""
+class Consumer(threading.Thread):
+    """Notes when the broker hands each order's event to a consumer; a context manager. A quorum
+    queue delivers a message once it is committed, which is when the broker confirms it."""
 
-    def __init__(self, data_dir, sink):
+    def __init__(self, office):
         super().__init__()
-        self.ledger, self.sink = Ledger(data_dir), sink
-        self.times_s, self.cursors = [], []
+        self.url = office.amqp_url
+        self.times_s = {}  # by order
         self.over = threading.Event()
 
     def __enter__(self):
@@ -200,18 +201,23 @@ class Follower(threading.Thread):
         self.join()
 
     def run(self):
-        for at_s, cursors in self.ledger.changes(self.over.is_set):
-            self.times_s.append(at_s)
-            self.cursors.append(cursors.get(self.sink, 0))
+        with connected(self.url) as connection:
+            connection.channel().basic_consume(QUEUE, self.note, auto_ack=True)
+            while not self.over.is_set():
+                connection.process_data_events(time_limit=0.1)
 
-    def time_of(self, sequence):
-        """When the cursor was first seen at the event or beyond it."""
+    def note(self, _channel, _method, _properties, body):
+        now_s = time.monotonic()
+        order_id = json.loads(body)["data"].get("order_id")
+        self.times_s.setdefault(order_id, now_s)
+
+    def time_of(self, order_id):
         until_s = time.monotonic() + CONFIRM_S
-        while not self.cursors or self.cursors[-1] < sequence:
+        while order_id not in self.times_s:
             if time.monotonic() > until_s:
-                raise BenchError(f"event {sequence} wasn't confirmed within {CONFIRM_S} s")
+                raise BenchError(f"order {order_id} didn't come within {CONFIRM_S} s")
             time.sleep(0.01)
-        return self.times_s[bisect.bisect_left(self.cursors, sequence)]
+        return self.times_s[order_id]
 
 
 @contextlib.contextmanager
@@ -234,15 +240,12 @@ def percentiles(values):
     return {"p50": ordered[len(ordered) // 2], "p99": ordered[len(ordered) * 99 // 100]}
 
 
-def sell_and_follow(bench, appliance):
-    """Milliseconds from a sale's 201 until the broker's confirm of its event is written down."""
-    with Follower(appliance.data_dir, "rabbitmq") as follower:
+def sell_and_consume(bench, office, appliance):
+    """Milliseconds from a sale's 201 until the broker gives its event to a consumer."""
+    with Consumer(office) as consumer:
         sales = sell_steadily(appliance, SALES_A_SECOND, bench.profile.online_seconds)
-        sequences = dict(read_journal(appliance.data_dir, "SELECT order_id, sequence FROM events"
-                                                          " WHERE order_id IS NOT NULL"))
-        confirms = [(follower.time_of(sequences[sale.order_id]) - sale.answered_s) * 1e3
-                    for sale in sales]
-    return percentiles(confirms)
+        return percentiles([(consumer.time_of(sale.order_id) - sale.answered_s) * 1e3
+                            for sale in sales])
 
 
 def publish_steadily(bench, office):
@@ -253,12 +256,12 @@ def publish_steadily(bench, office):
 
 
 def online(bench):
-    """A sale's way to the broker while the line is good. The end is taken from the bridge's ledger:
-    the confirm has come and is on disk, so a little later than the confirm itself."""
-    with bench.head_office.office() as office, shop(bench, settings_of(office, SINKS)) as (appliance, bridge):
+    """A sale's way to the broker while the line is good."""
+    with bench.head_office.office() as office, \
+            shop(bench, settings_of(office, SINKS)) as (appliance, bridge):
         results = interleave(bench.profile.rounds,
                              publisher=lambda: publish_steadily(bench, office),
-                             bridge=lambda: sell_and_follow(bench, appliance))
+                             bridge=lambda: sell_and_consume(bench, office, appliance))
         peak_mib = bridge.peak_mib()
     for name, bound_ms in (("p50", 10), ("p99", 50)):
         values = {who: median_of(taken[name] for taken in results[who]) for who in results}

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import logging
 import os
 import pathlib
 import pwd
@@ -23,6 +24,8 @@ PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 START_SECONDS = 60
 TAP = "inventory.order.queue"  # the queue of the event flow that takes every type
 TABLE_SEPARATOR = "\x1f"
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # a queue that isn't there is no news here
 
 
 def free_port():

@@ -16,9 +16,11 @@ from bridge import SINKS
 from bridge import assert_all_arrived
 from bridge import open_office
 from bridge import open_till
+from bridge import read_events
 from bridge import seed
 from bridge_soak import lines_to
 from bridge_soak import running
+from central import TAP
 from fault_proxy import DOWN
 from fault_proxy import UP
 
@@ -27,7 +29,8 @@ MARGIN_SECONDS = 5
 RECOVERY_SECONDS = 5
 IDLE_SECONDS = 10
 IDLE_CPU_SHARE = 0.005
-BUSY_SECONDS = 12  # longer than the bridge waits for its own file
+BUSY_SECONDS = 15  # longer than the bridge waits for its own file
+DEAD_LETTER_SECONDS = 6  # longer than a dead letter that was refused waits for its next try
 CONNECT, PUBLISH, ACK = b"\0\x0a\0\x28", b"\0\x3c\0\x28", b"\0\x3c\0\x50"  # AMQP methods
 DECLARE = b"\0\x28\0\x0a"
 
@@ -59,10 +62,10 @@ class Scene:
         self.bridge = Bridge(self.box.data_dir, settings)
         self.stack = stack
 
-    def open(self):
+    def open(self, changes=10):
         """The box sells; the bridge isn't there yet."""
         self.stack.enter_context(running(self.box))
-        self.till = open_till(self.box).trade(10)
+        self.till = open_till(self.box).trade(changes)
 
     def assert_all_arrived(self, **options):
         return assert_all_arrived(self.bridge, self.office, self.till, **options)
@@ -106,8 +109,10 @@ def tell_stop_on_dead_line(scene, stage):
         scene.assert_all_arrived()
 
 
-def sell_large_orders(scene):
-    """More than all buffers between here and the broker hold."""
+def open_with_large_orders(scene):
+    """More than all buffers between here and the broker hold, and no order in two events, of which
+    the second would wait for the first one's confirm."""
+    scene.open(changes=0)
     items = [{"product_id": 1, "quantity": 1}] * 900
     for _ in range(100):
         answer = scene.box.orders("POST", "/orders", {"user_id": 1, "items": items})
@@ -116,8 +121,7 @@ def sell_large_orders(scene):
 
 def tell_full_line(scene):
     """The broker reads nothing: publishing itself hangs."""
-    scene.open()
-    sell_large_orders(scene)
+    open_with_large_orders(scene)
     scene.lines["rabbitmq"].stall_at(UP, PUBLISH)
     with running(scene.bridge):
         wait_until_dead(scene, "rabbitmq")
@@ -127,8 +131,7 @@ def tell_full_line(scene):
 
 
 def tell_stop_on_full_line(scene):
-    scene.open()
-    sell_large_orders(scene)
+    open_with_large_orders(scene)
     scene.lines["rabbitmq"].stall_at(UP, PUBLISH)
     scene.bridge.start()
     wait_until_dead(scene, "rabbitmq")
@@ -224,6 +227,28 @@ def tell_busy_file(scene):
         scene.assert_all_arrived(seconds=RECOVERY_SECONDS + MARGIN_SECONDS)
 
 
+def tell_dead_letter_first(scene):
+    """What goes to the broker first after an outage is a dead letter; it holds nothing up."""
+    office = scene.office
+    scene.open()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+        office.api("DELETE", f"/queues/{office.name}/order.failed")
+        for queue in (TAP, "notification.order.queue"):
+            office.unbind("order.created", queue)
+        assert scene.box.sell().status == 201
+        scene.bridge.wait_for_event("dead_letter.refused")
+        refused = len(read_events(scene.box.data_dir))
+        scene.lines["rabbitmq"].refuse()
+        scene.lines["rabbitmq"].cut()
+        scene.bridge.wait_for_sink("rabbitmq", 20, breaker="open")
+        time.sleep(DEAD_LETTER_SECONDS)
+        scene.lines["rabbitmq"].accept()
+        wait_until(lambda: office.queue_length("order.failed") == 1, 10, "the dead letter")
+        scene.till.trade(10)
+        scene.assert_all_arrived(parked={"rabbitmq": {refused}}, seconds=10)
+
+
 def tell_idle(scene):
     scene.open()
     with running(scene.bridge):
@@ -244,6 +269,7 @@ STORIES = {
     "slow": (tell_slow_line,),
     "broken": (tell_broken_lines,),
     "busy-file": (tell_busy_file,),
+    "dead-letter-first": (tell_dead_letter_first,),
     "idle": (tell_idle,),
 }
 
