@@ -31,6 +31,8 @@ struct committer {
     bool flush_failed;
     bool checkpoint_failing;
     int64_t sweep_due_ms;
+    int64_t trusted_wall_ms; /* as of … */
+    int64_t trusted_at_ms;   /* … this moment of the monotonic clock */
     struct event appended[COMMITTER_BATCH_MAX];
 };
 
@@ -158,6 +160,15 @@ static bool is_of_the_disk(enum result result)
     return result == RESULT_DISK_FULL || result == RESULT_IO || result == RESULT_SYNC_FAILED;
 }
 
+/* The box's fault, but this command's alone. */
+static enum result fail_alone(struct command *command, enum result result,
+                              const struct error *error)
+{
+    LOG(LOG_ERROR, "command.failed", LOG_TEXT("error", error->text));
+    fail_command(command, result);
+    return RESULT_OK;
+}
+
 static enum result execute(struct committer *committer, const struct command *batch,
                            struct command *command, struct error *error)
 {
@@ -167,6 +178,8 @@ static enum result execute(struct committer *committer, const struct command *ba
     command->has_event = command->keeps_answer = false;
     if (command->has_key) {
         enum result found = answer_again(committer, batch, command, error);
+        if (found != RESULT_OK && found != RESULT_NOT_FOUND && !is_of_the_disk(found))
+            return fail_alone(command, found, error);
         if (found != RESULT_NOT_FOUND)
             return found;
     }
@@ -178,11 +191,8 @@ static enum result execute(struct committer *committer, const struct command *ba
     enum result result = execute_in_savepoint(journal, command, now_ms, &contained, error);
     if (!contained || is_of_the_disk(result))
         return result;
-    if (result != RESULT_OK && result != RESULT_REFUSED) {
-        LOG(LOG_ERROR, "command.failed", LOG_TEXT("error", error->text));
-        fail_command(command, result);
-        return RESULT_OK;
-    }
+    if (result != RESULT_OK && result != RESULT_REFUSED)
+        return fail_alone(command, result, error);
     return command->has_key ? keep_answer(journal, command, now_ms, error) : RESULT_OK;
 }
 
@@ -300,6 +310,19 @@ static enum result checkpoint(struct committer *committer)
     return result;
 }
 
+/* The wall clock, but for its leaps forward: a clock that is set right must not make this morning's
+ * keys look days old. */
+static int64_t trusted_wall_ms(struct committer *committer, int64_t now_ms)
+{
+    int64_t wall_ms = clock_wall_ms(committer->options.clock);
+    int64_t most_ms = committer->trusted_wall_ms + (now_ms - committer->trusted_at_ms);
+    if (wall_ms < most_ms)
+        most_ms = wall_ms;
+    committer->trusted_wall_ms = most_ms;
+    committer->trusted_at_ms = now_ms;
+    return most_ms;
+}
+
 /* Forgets old keys, a few at a time; goes on at once where there are more. */
 static enum result sweep_answers(struct committer *committer)
 {
@@ -308,8 +331,7 @@ static enum result sweep_answers(struct committer *committer)
     int64_t now_ms = clock_monotonic_ms(committer->options.clock);
     if (now_ms < committer->sweep_due_ms)
         return RESULT_OK;
-    int64_t before_ms =
-        clock_wall_ms(committer->options.clock) - committer->options.answers_kept_ms;
+    int64_t before_ms = trusted_wall_ms(committer, now_ms) - committer->options.answers_kept_ms;
     enum result result =
         journal_sweep_answers(committer->options.journal, before_ms, &removed, &error);
     if (result != RESULT_OK)
@@ -413,6 +435,8 @@ enum result committer_start(const struct committer_options *options,
     if (!committer)
         return RESULT_NO_MEMORY;
     committer->options = *options;
+    committer->trusted_wall_ms = clock_wall_ms(options->clock);
+    committer->trusted_at_ms = clock_monotonic_ms(options->clock);
     committer->stats.healthy = true;
     queue_init(&committer->queue);
     pthread_mutex_init(&committer->lock, NULL);

@@ -55,6 +55,10 @@ static enum result check_tail(struct integrity *integrity, struct error *error)
     if (result == RESULT_OK)
         result = chain_check(db, INTEGRITY_TAIL, &report, error);
     db_close(db);
+    if (result == RESULT_CORRUPT) {
+        move_to(integrity, INTEGRITY_DAMAGED, error->text);
+        return RESULT_OK;
+    }
     if (result == RESULT_OK && report.bad_sequence != 0) {
         snprintf(detail, sizeof detail, "event %lld: %s", (long long)report.bad_sequence,
                  report.reason);

@@ -17,7 +17,7 @@ static const int32_t APPLICATION_ID = 0x54494C42;
 /* Below this a checkpoint costs more fsyncs than it saves; above, the tail latency doubles. */
 enum { CHECKPOINT_PAGES = 1000 };
 
-enum { PAYLOAD_MAX = 1 << 20, DEVICE_DIGITS = 6 };
+enum { PAYLOAD_MAX = 1 << 20, DEVICE_DIGITS = 6, EMPTY_WAL_TRIES = 20 };
 
 extern const struct migration SCHEMA_JOURNAL[];
 extern const size_t SCHEMA_JOURNAL_count;
@@ -185,6 +185,18 @@ static enum result mark_running(struct journal *journal, struct error *error)
     return statement_run(update, error);
 }
 
+/* After a flush that failed, the WAL's end may be in the kernel's memory and nowhere else, and look
+ * sound: what were appended behind such a hole would be lost with it at a power cut. So nothing is
+ * built on an old WAL: all of it is written and flushed into the database first. Readers are short.
+ */
+static enum result make_durable(struct journal *journal, struct error *error)
+{
+    enum result result = db_empty_wal(journal->db, error);
+    for (int tries = 1; result == RESULT_BUSY && tries < EMPTY_WAL_TRIES; tries++)
+        result = db_empty_wal(journal->db, error);
+    return result;
+}
+
 static enum result open_file(struct journal *journal, const struct journal_options *options,
                              struct error *error)
 {
@@ -202,6 +214,8 @@ static enum result open_file(struct journal *journal, const struct journal_optio
         result = load_head(journal, error);
     if (result == RESULT_OK)
         result = prepare_all(journal, error);
+    if (result == RESULT_OK)
+        result = make_durable(journal, error);
     return result == RESULT_OK ? mark_running(journal, error) : result;
 }
 

@@ -33,8 +33,9 @@
     X(INSERT_ANSWER, "INSERT INTO idempotency_keys"                                                \
                      " (key_hash, request_hash, status, location, body, created_at_ms)"            \
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                           \
-    X(SWEEP_ANSWERS, "DELETE FROM idempotency_keys WHERE created_at_ms < ?1 AND id IN"             \
-                     " (SELECT id FROM idempotency_keys ORDER BY id LIMIT ?2)")                    \
+    X(SWEEP_ANSWERS, "DELETE FROM idempotency_keys WHERE id IN (SELECT id FROM"                    \
+                     " (SELECT id, created_at_ms FROM idempotency_keys ORDER BY id LIMIT 5000)"    \
+                     " WHERE created_at_ms < ?1 LIMIT ?2)")                                        \
     X(OLD_EVENTS, "SELECT sequence, hash, occurred_at < ?2 FROM events WHERE sequence <= ?1"       \
                   " AND sequence < (SELECT max(sequence) FROM events) ORDER BY sequence LIMIT ?3") \
     X(MOVE_ANCHOR, "UPDATE meta SET chain_anchor_sequence = ?1, chain_anchor_hash = ?2")           \

@@ -20,8 +20,8 @@ static const char SINKS_SQL[] =
     "  AND p.state IN ('delivered', 'discarded')),"
     " (SELECT coalesce(min(sequence), 0) FROM parked p WHERE p.sink = s.name"
     "  AND p.state IN ('refused', 'held')),"
-    " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error"
-    " FROM sinks s ORDER BY name";
+    " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"
+    " journal_id, cursor_hash FROM sinks s ORDER BY name";
 
 static void copy_text(char *ret_text, size_t size, struct statement *row, int column)
 {
@@ -29,8 +29,21 @@ static void copy_text(char *ret_text, size_t size, struct statement *row, int co
     utf8_trim_cut(ret_text);
 }
 
+/* A restored journal has the id of the one that was lost, but not its events. */
+static bool fits_journal(struct journal_reader *journal, int64_t cursor, struct statement *row)
+{
+    struct journal_info info;
+    uint8_t hash[SHA256_SIZE];
+    return journal_reader_info(journal, &info, NULL) == RESULT_OK &&
+           strcmp(info.journal_id, statement_text(row, 12)) == 0 &&
+           journal_reader_hash(journal, cursor, hash, NULL) == RESULT_OK &&
+           statement_size(row, 13) == SHA256_SIZE &&
+           memcmp(hash, statement_blob(row, 13), SHA256_SIZE) == 0;
+}
+
 /* `unaccounted` still lacks the head and what is pending, which are read later. */
-static void read_sink(struct statement *row, struct accounting_sink *ret_sink)
+static void read_sink(struct journal_reader *journal, struct statement *row,
+                      struct accounting_sink *ret_sink)
 {
     copy_text(ret_sink->name, sizeof ret_sink->name, row, 0);
     copy_text(ret_sink->state, sizeof ret_sink->state, row, 1);
@@ -45,9 +58,11 @@ static void read_sink(struct statement *row, struct accounting_sink *ret_sink)
     ret_sink->last_delivered_at_ms = statement_int(row, 9);
     ret_sink->last_error_at_ms = statement_int(row, 10);
     copy_text(ret_sink->last_error, sizeof ret_sink->last_error, row, 11);
+    ret_sink->fits_journal = fits_journal(journal, ret_sink->cursor, row);
 }
 
-static enum result read_sinks(struct db *bridge, struct accounting *accounting, struct error *error)
+static enum result read_sinks(struct journal_reader *journal, struct db *bridge,
+                              struct accounting *accounting, struct error *error)
 {
     struct statement *select = NULL;
     bool row = true;
@@ -56,13 +71,14 @@ static enum result read_sinks(struct db *bridge, struct accounting *accounting, 
         result = statement_step(select, &row, error);
         if (result != RESULT_OK || !row)
             break;
-        read_sink(select, &accounting->sinks[accounting->sink_count++]);
+        read_sink(journal, select, &accounting->sinks[accounting->sink_count++]);
     }
     statement_free(select);
     return result;
 }
 
-static enum result try_bridge(const char *path, struct accounting *accounting, struct error *error)
+static enum result try_bridge(struct journal_reader *journal, const char *path,
+                              struct accounting *accounting, struct error *error)
 {
     struct db *bridge = NULL;
     int64_t version = 0;
@@ -71,22 +87,22 @@ static enum result try_bridge(const char *path, struct accounting *accounting, s
     if (result == RESULT_OK)
         result = db_query_int(bridge, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version > 0)
-        result = read_sinks(bridge, accounting, error);
+        result = read_sinks(journal, bridge, accounting, error);
     db_close(bridge);
     return result;
 }
 
 /* The bridge writes often, and each time keeps readers out for a flush. */
-static enum result read_bridge(const char *data_dir, struct accounting *accounting,
-                               struct error *error)
+static enum result read_bridge(struct journal_reader *journal, const char *data_dir,
+                               struct accounting *accounting, struct error *error)
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/bridge.db", data_dir);
     if (access(path, F_OK) != 0)
         return RESULT_OK;
-    enum result result = try_bridge(path, accounting, error);
+    enum result result = try_bridge(journal, path, accounting, error);
     for (int tries = 1; result == RESULT_BUSY && tries < BUSY_TRIES; tries++)
-        result = try_bridge(path, accounting, error);
+        result = try_bridge(journal, path, accounting, error);
     return result;
 }
 
@@ -151,7 +167,7 @@ enum result accounting_read(const char *data_dir, struct accounting *ret_account
     enum result result = journal_reader_open(data_dir, &journal, error);
     /* The sinks first: a head that is read later can only be further. */
     if (result == RESULT_OK)
-        result = read_bridge(data_dir, &accounting, error);
+        result = read_bridge(journal, data_dir, &accounting, error);
     if (result == RESULT_OK)
         result = journal_reader_head(journal, &accounting.head, error);
     for (size_t i = 0; i < accounting.sink_count; i++) {
@@ -175,7 +191,7 @@ int64_t accounting_watermark(const struct accounting *accounting)
     int64_t watermark = accounting->sink_count > 0 ? INT64_MAX : 0;
     for (size_t i = 0; i < accounting->sink_count; i++) {
         const struct accounting_sink *sink = &accounting->sinks[i];
-        int64_t done = sink->cursor;
+        int64_t done = sink->fits_journal ? sink->cursor : 0;
         if (sink->first_parked > 0 && sink->first_parked <= done)
             done = sink->first_parked - 1;
         watermark = done < watermark ? done : watermark;

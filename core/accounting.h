@@ -24,6 +24,7 @@ struct accounting_sink {
     int64_t pending; /* beyond the cursor: the backlog */
     int64_t unaccounted;
     int64_t first_parked;         /* the first open parked sequence; 0: none */
+    bool fits_journal;            /* the cursor was moved along this journal, and no other */
     int64_t oldest_pending_ms;    /* when the oldest pending event happened, since 1970; 0: none */
     int64_t last_delivered_at_ms; /* 0: never */
     int64_t last_error_at_ms;     /* 0: never */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 enum {
+    WRITER_BUSY_MS = 250, /* a reader may be recovering the WAL's index */
     READER_BUSY_MS = 100,
     SHARED_BUSY_MS = 10000,
     ALL_PAGES = -1,
@@ -101,6 +102,7 @@ static enum result expect_pragma(struct db *db, const char *sql, const char *wan
 /* The committer checkpoints by itself, after it has answered: hence no automatic one. */
 static enum result configure_writer(struct db *db, struct error *error)
 {
+    sqlite3_busy_timeout(db->handle, WRITER_BUSY_MS);
     enum result result = expect_pragma(db, "PRAGMA journal_mode=WAL", "wal", error);
     if (result == RESULT_OK)
         result = db_exec(db,
@@ -244,6 +246,12 @@ int db_wal_pages(const struct db *db)
 enum result db_checkpoint(struct db *db, struct error *error)
 {
     int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
+}
+
+enum result db_empty_wal(struct db *db, struct error *error)
+{
+    int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     return code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
 }
 

@@ -57,6 +57,10 @@ int db_wal_pages(const struct db *db);
 /* Copies what readers allow of the WAL into the database; never waits for them. */
 MUST_CHECK enum result db_checkpoint(struct db *db, struct error *error);
 
+/* Brings all of the WAL into the database, flushed, and empties it. RESULT_BUSY while a reader is
+ * in the way. */
+MUST_CHECK enum result db_empty_wal(struct db *db, struct error *error);
+
 /* Leaves `-wal` and `-shm` in place when the last connection closes, so that a reader without the
  * right to create them can still open the file. */
 void db_keep_wal(struct db *db);
