@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/db.h"
 #include "core/migrate.h"
@@ -44,6 +45,11 @@ extern const size_t SCHEMA_BRIDGE_count;
                      " ON CONFLICT DO NOTHING")                                                    \
     X(FORGET_DELIVERED, "DELETE FROM parked WHERE sink = ?1 AND sequence > ?2"                     \
                         " AND state = 'delivered'")                                                \
+    X(REOPEN,                                                                                      \
+      "UPDATE parked SET state = 'refused', dead_lettered = 1, settled_at_ms = NULL,"              \
+      " settled_reason = NULL, reason = 'head office was restored: it may lack this replay'"       \
+      " WHERE sink = ?1 AND sequence <= ?2 AND state = 'delivered'"                                \
+      " AND ?2 < (SELECT cursor FROM sinks WHERE name = ?1)")                                      \
     X(REWIND, "UPDATE sinks SET cursor = ?2, delivered = ?2 - start_sequence -"                    \
               " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= ?2), cursor_hash = "  \
               "?3 WHERE name = ?1")                                                                \
@@ -113,6 +119,13 @@ static int index_of(const char *word, const char *const words[], int count)
         if (strcmp(word, words[i]) == 0)
             return i;
     return 0;
+}
+
+bool ledger_exists(const char *data_dir)
+{
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s/bridge.db", data_dir);
+    return access(path, F_OK) == 0;
 }
 
 enum result ledger_open(const char *data_dir, const struct clock *clock, struct ledger **ret_ledger,
@@ -295,6 +308,17 @@ enum result ledger_settle(struct ledger *ledger, const char *sink,
     return end(ledger, result, error);
 }
 
+enum result ledger_park(struct ledger *ledger, const char *sink, const struct parked *parked,
+                        size_t count, struct error *error)
+{
+    enum result result = begin(ledger, error);
+    if (result != RESULT_OK)
+        return result;
+    for (size_t i = 0; i < count && result == RESULT_OK; i++)
+        result = insert_parked(ledger, sink, &parked[i], error);
+    return end(ledger, result, error);
+}
+
 enum result ledger_rewind(struct ledger *ledger, const char *sink,
                           const struct ledger_place *cursor, struct error *error)
 {
@@ -304,6 +328,10 @@ enum result ledger_rewind(struct ledger *ledger, const char *sink,
     struct statement *forget = statement_for(ledger, LEDGER_FORGET_DELIVERED, sink);
     statement_bind_int(forget, 2, cursor->sequence);
     result = statement_run(forget, error);
+    struct statement *reopen = statement_for(ledger, LEDGER_REOPEN, sink);
+    statement_bind_int(reopen, 2, cursor->sequence);
+    if (result == RESULT_OK)
+        result = statement_run(reopen, error);
     struct statement *update = statement_for(ledger, LEDGER_REWIND, sink);
     statement_bind_int(update, 2, cursor->sequence);
     statement_bind_blob(update, 3, cursor->hash, SHA256_SIZE);

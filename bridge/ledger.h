@@ -60,6 +60,9 @@ struct parked {
 const char *sink_state_text(enum sink_state state);
 const char *parked_state_text(enum parked_state state);
 
+/* Has there been a bridge? */
+bool ledger_exists(const char *data_dir);
+
 MUST_CHECK enum result ledger_open(const char *data_dir, const struct clock *clock,
                                    struct ledger **ret_ledger, struct error *error);
 void ledger_close(struct ledger *ledger);
@@ -85,8 +88,13 @@ MUST_CHECK enum result ledger_settle(struct ledger *ledger, const char *sink,
                                      const struct parked *parked, size_t count,
                                      struct error *error);
 
+/* Adds parked rows and moves nothing; rows that are there stay as they are. */
+MUST_CHECK enum result ledger_park(struct ledger *ledger, const char *sink,
+                                   const struct parked *parked, size_t count, struct error *error);
+
 /* The peer has more or less than the cursor says: starts again at `cursor`. What a replay had
- * delivered beyond it is pending again. */
+ * delivered beyond it is pending again. If the peer has less, it may have lost what replays
+ * delivered before it too: such rows are open again. */
 MUST_CHECK enum result ledger_rewind(struct ledger *ledger, const char *sink,
                                      const struct ledger_place *cursor, struct error *error);
 

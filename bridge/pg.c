@@ -37,22 +37,21 @@ static enum delivery fail_down(const struct pg *pg, const char *what, struct err
     return DELIVERY_DOWN;
 }
 
-/* Waits until the socket can be read or written; false past the deadline. */
-static bool wait_for_socket(const struct pg *pg, short events, int64_t until_ms)
+/* Waits until the socket can be read or written; false after a whole deadline of silence. A slow
+ * line that moves is no broken one. */
+static bool wait_for_socket(const struct pg *pg, short events)
 {
     struct pollfd socket = {.fd = PQsocket(pg->connection), .events = events};
-    int64_t left_ms = until_ms - clock_monotonic_ms(pg->options.clock);
-    return left_ms > 0 && poll(&socket, 1, (int)left_ms) > 0;
+    return poll(&socket, 1, (int)pg->options.deadline_ms) > 0;
 }
 
 static enum delivery finish_connecting(const struct pg *pg, struct error *error)
 {
-    int64_t until_ms = clock_monotonic_ms(pg->options.clock) + pg->options.deadline_ms;
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     if (PQstatus(pg->connection) == CONNECTION_BAD)
         return fail_down(pg, "connecting", error);
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        if (!wait_for_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ms)) {
+        if (!wait_for_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
             error_write(error, "connecting: no answer in time");
             return DELIVERY_DOWN;
         }
@@ -101,21 +100,21 @@ void pg_close(struct pg *pg)
     free(pg);
 }
 
-static bool flush_query(const struct pg *pg, int64_t until_ms)
+static bool flush_query(const struct pg *pg)
 {
     int left;
     while ((left = PQflush(pg->connection)) > 0) {
-        if (!wait_for_socket(pg, POLLIN | POLLOUT, until_ms) || !PQconsumeInput(pg->connection))
+        if (!wait_for_socket(pg, POLLIN | POLLOUT) || !PQconsumeInput(pg->connection))
             return false;
     }
     return left == 0;
 }
 
 /* The next result; NULL with *ret_lost when the peer doesn't answer in time. */
-static PGresult *next_result(const struct pg *pg, int64_t until_ms, bool *ret_lost)
+static PGresult *next_result(const struct pg *pg, bool *ret_lost)
 {
     while (PQisBusy(pg->connection)) {
-        if (!wait_for_socket(pg, POLLIN, until_ms) || !PQconsumeInput(pg->connection)) {
+        if (!wait_for_socket(pg, POLLIN) || !PQconsumeInput(pg->connection)) {
             *ret_lost = true;
             return NULL;
         }
@@ -148,11 +147,10 @@ static enum delivery judge_result(struct pg *pg, const PGresult *result, struct 
 /* Reads every result of what was sent; keeps the last that has rows. */
 static enum delivery read_results(struct pg *pg, PGresult **ret_rows, struct error *error)
 {
-    int64_t until_ms = clock_monotonic_ms(pg->options.clock) + pg->options.deadline_ms;
     enum delivery done = DELIVERY_DONE;
     PGresult *result;
-    bool lost = !flush_query(pg, until_ms);
-    while (!lost && (result = next_result(pg, until_ms, &lost)) != NULL) {
+    bool lost = !flush_query(pg);
+    while (!lost && (result = next_result(pg, &lost)) != NULL) {
         if (done == DELIVERY_DONE)
             done = judge_result(pg, result, error);
         if (done == DELIVERY_DONE && ret_rows && PQresultStatus(result) == PGRES_TUPLES_OK) {

@@ -27,6 +27,7 @@ struct pump {
     bool attached;
     int64_t cursor;
     struct breaker breaker;
+    uint64_t generation; /* of the breaker, for the step under way */
     struct retry retry;
     int attempts; /* of the event after the cursor */
     enum sink_state noted_state;
@@ -87,13 +88,15 @@ static enum step stop_sink(struct pump *pump, const struct error *error)
 /* Our own files can't be read or written: that is no outage of the peer, and may pass. */
 static enum step wait_for_files(struct pump *pump, const struct error *error)
 {
+    breaker_withdraw(&pump->breaker, pump->generation);
+    note(pump, SINK_DOWN, error->text);
     LOG(LOG_WARN, "pump.files", LOG_TEXT("sink", name_of(pump)), LOG_TEXT("error", error->text));
     return STEP_WAIT;
 }
 
-static enum step go_down(struct pump *pump, uint64_t generation, const struct error *error)
+static enum step go_down(struct pump *pump, const struct error *error)
 {
-    breaker_report(&pump->breaker, generation, false, now_ms(pump));
+    breaker_report(&pump->breaker, pump->generation, false, now_ms(pump));
     pump->options.sink.ops->detach(pump->options.sink.self);
     pump->attached = false;
     note(pump, SINK_DOWN, error->text);
@@ -165,16 +168,19 @@ static enum result move_cursor(struct pump *pump, int64_t cursor, struct error *
     return result;
 }
 
-static enum step attach(struct pump *pump, uint64_t generation)
+static enum step attach(struct pump *pump)
 {
     struct error error = {0};
     int64_t cursor = pump->cursor;
+    /* The anchor may have moved since. */
+    if (journal_reader_info(pump->journal, &pump->info, &error) != RESULT_OK)
+        return wait_for_files(pump, &error);
     enum delivery done = pump->options.sink.ops->attach(pump->options.sink.self, pump->journal,
                                                         &pump->info, &cursor, &error);
     if (done == DELIVERY_STOP)
         return stop_sink(pump, &error);
     if (done != DELIVERY_DONE)
-        return go_down(pump, generation, &error);
+        return go_down(pump, &error);
     if (cursor != pump->cursor) {
         LOG(LOG_WARN, "sink.cursor_moved", LOG_TEXT("sink", name_of(pump)),
             LOG_INT("from", pump->cursor), LOG_INT("to", cursor));
@@ -202,12 +208,14 @@ static void fill_parked(const struct pump *pump, const struct journal_event *eve
             LOG_TEXT("event_type", event->event_type), LOG_TEXT("reason", reason));
 }
 
+static const char HELD_REASON[] = "held behind a parked event of the same order";
+
 /* Sorts the page into what to deliver, and what is parked or held behind a parked event of the same
  * order. Most of the time nothing is. */
 static enum result sort_page(struct pump *pump, size_t *ret_count, struct error *error)
 {
     struct ledger_sink row;
-    size_t count = 0;
+    size_t count = 0, held = 0;
     enum result result = ledger_find_sink(pump->options.ledger, name_of(pump), &row, error);
     for (size_t i = 0; i < pump->page.count && result == RESULT_OK; i++) {
         const struct journal_event *event = &pump->page.events[i];
@@ -215,9 +223,14 @@ static enum result sort_page(struct pump *pump, size_t *ret_count, struct error 
         if (row.parked_rows > 0)
             result = ledger_is_blocked(pump->options.ledger, name_of(pump), event->sequence,
                                        event->order_id, &pump->blocked[i], error);
-        if (!pump->blocked[i])
+        if (pump->blocked[i])
+            fill_parked(pump, event, PARKED_HELD, HELD_REASON, &pump->parked[held++]);
+        else
             pump->indexes[count++] = i;
     }
+    /* Written down before the rest is delivered: the peer's cursor will pass over them. */
+    if (result == RESULT_OK && held > 0)
+        result = ledger_park(pump->options.ledger, name_of(pump), pump->parked, held, error);
     memset(pump->outcomes, 0, count * sizeof *pump->outcomes); /* DELIVERY_PENDING */
     *ret_count = count;
     return result;
@@ -231,8 +244,6 @@ struct tally {
     enum delivery
         stopped_by; /* the outcome of the event that isn't settled; DELIVERY_DONE: all are */
 };
-
-static const char HELD_REASON[] = "held behind a parked event of the same order";
 
 /* Adds one event; false if it isn't settled. */
 static bool add_event(struct pump *pump, size_t index, enum delivery outcome, const char *reason,
@@ -288,14 +299,14 @@ static enum result settle(struct pump *pump, const struct tally *tally, struct e
     return result;
 }
 
-static enum step conclude(struct pump *pump, uint64_t generation, const struct tally *tally,
+static enum step conclude(struct pump *pump, const struct tally *tally,
                           const struct delivery_report *report)
 {
     if (report->verdict == DELIVERY_STOP)
         return stop_sink(pump, &report->reason);
     if (report->verdict != DELIVERY_DONE)
-        return go_down(pump, generation, &report->reason);
-    breaker_report(&pump->breaker, generation, true, now_ms(pump));
+        return go_down(pump, &report->reason);
+    breaker_report(&pump->breaker, pump->generation, true, now_ms(pump));
     if (tally->stopped_by == DELIVERY_TRANSIENT)
         return STEP_WAIT;
     retry_reset(&pump->retry);
@@ -303,7 +314,34 @@ static enum step conclude(struct pump *pump, uint64_t generation, const struct t
     return STEP_ON;
 }
 
-static enum step deliver_page(struct pump *pump, uint64_t generation)
+/* True if it is time to stop. */
+static bool wait_for(struct pump *pump, int64_t duration_ms, bool nudge_wakes)
+{
+    int64_t until_ns = clock_monotonic_ns(pump->options.clock) + duration_ms * 1000000;
+    const struct timespec until = {.tv_sec = until_ns / 1000000000,
+                                   .tv_nsec = until_ns % 1000000000};
+    int timed_out = 0;
+    pthread_mutex_lock(&pump->lock);
+    while (!pump->stopping && !(nudge_wakes && pump->nudged) && timed_out == 0)
+        timed_out = pthread_cond_clockwait(&pump->wake, &pump->lock, CLOCK_MONOTONIC, &until);
+    pump->nudged = false;
+    bool stopping = pump->stopping;
+    pthread_mutex_unlock(&pump->lock);
+    return stopping;
+}
+
+static int64_t wait_after(struct pump *pump, enum step step)
+{
+    if (step == STEP_ON)
+        return 0;
+    if (step == STEP_IDLE)
+        return PUMP_POLL_MS;
+    int64_t backoff_ms = retry_next_ms(&pump->retry, pump->options.random);
+    int64_t closed_ms = breaker_wait_ms(&pump->breaker, now_ms(pump));
+    return backoff_ms > closed_ms ? backoff_ms : closed_ms;
+}
+
+static enum step deliver_page(struct pump *pump)
 {
     struct error error = {0};
     struct delivery_report report = {.verdict = DELIVERY_DONE};
@@ -321,9 +359,13 @@ static enum step deliver_page(struct pump *pump, uint64_t generation)
     };
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &report);
     struct tally tally = count_page(pump, report.reason.text);
-    if (settle(pump, &tally, &error) != RESULT_OK)
-        return wait_for_files(pump, &error);
-    return conclude(pump, generation, &tally, &report);
+    /* What has been delivered is not delivered again for want of a place to write it down. */
+    while (settle(pump, &tally, &error) != RESULT_OK) {
+        enum step step = wait_for_files(pump, &error);
+        if (wait_for(pump, wait_after(pump, step), false))
+            return step;
+    }
+    return conclude(pump, &tally, &report);
 }
 
 /* Collects one parked event that isn't in the dead letters yet. */
@@ -358,7 +400,7 @@ static enum result find_dead_letter(struct pump *pump, struct parked *ret_parked
 
 /* Sends one parked event to the dead letters. STEP_IDLE if there is none, or the broker didn't take
  * the last one. */
-static enum step send_dead_letter(struct pump *pump, uint64_t generation)
+static enum step send_dead_letter(struct pump *pump)
 {
     const struct sink *sink = &pump->options.sink;
     struct parked parked;
@@ -372,7 +414,8 @@ static enum step send_dead_letter(struct pump *pump, uint64_t generation)
         sink->self, journal_page_payload(&pump->page, 0), pump->page.events[0].payload_size,
         &pump->page.events[0], parked.reason, parked.attempts, &error);
     if (done == DELIVERY_DOWN)
-        return go_down(pump, generation, &error);
+        return go_down(pump, &error);
+    breaker_report(&pump->breaker, pump->generation, true, now_ms(pump));
     if (done != DELIVERY_DONE) {
         LOG(LOG_ERROR, "dead_letter.refused", LOG_INT("sequence", parked.sequence),
             LOG_TEXT("error", error.text));
@@ -383,15 +426,15 @@ static enum step send_dead_letter(struct pump *pump, uint64_t generation)
     return result == RESULT_OK ? STEP_ON : wait_for_files(pump, &error);
 }
 
-static enum step rest(struct pump *pump, uint64_t generation)
+static enum step rest(struct pump *pump)
 {
     struct error error = {0};
-    enum step step = send_dead_letter(pump, generation);
+    enum step step = send_dead_letter(pump);
     if (step != STEP_IDLE)
         return step;
     if (pump->options.sink.ops->idle(pump->options.sink.self, &error) != DELIVERY_DONE)
-        return go_down(pump, generation, &error);
-    breaker_report(&pump->breaker, generation, true, now_ms(pump));
+        return go_down(pump, &error);
+    breaker_report(&pump->breaker, pump->generation, true, now_ms(pump));
     retry_reset(&pump->retry);
     note(pump, SINK_RUNNING, NULL);
     return STEP_IDLE;
@@ -400,50 +443,24 @@ static enum step rest(struct pump *pump, uint64_t generation)
 static enum step take_step(struct pump *pump)
 {
     struct error error = {0};
-    uint64_t generation = 0;
     if (!pump->journal) {
         enum step step = open_journal(pump);
         if (step != STEP_ON)
             return step;
     }
-    if (breaker_admit(&pump->breaker, now_ms(pump), &generation) != RESULT_OK)
+    if (breaker_admit(&pump->breaker, now_ms(pump), &pump->generation) != RESULT_OK)
         return STEP_WAIT;
+    if (pump->breaker.state == BREAKER_HALF_OPEN)
+        note(pump, SINK_DOWN, NULL);
     if (!pump->attached) {
-        enum step step = attach(pump, generation);
+        enum step step = attach(pump);
         if (step != STEP_ON)
             return step;
     }
     if (journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &pump->page, &error) !=
         RESULT_OK)
         return wait_for_files(pump, &error);
-    return pump->page.count > 0 ? deliver_page(pump, generation) : rest(pump, generation);
-}
-
-/* True if it is time to stop. */
-static bool wait_for(struct pump *pump, int64_t duration_ms, bool nudge_wakes)
-{
-    int64_t until_ns = clock_monotonic_ns(pump->options.clock) + duration_ms * 1000000;
-    const struct timespec until = {.tv_sec = until_ns / 1000000000,
-                                   .tv_nsec = until_ns % 1000000000};
-    int timed_out = 0;
-    pthread_mutex_lock(&pump->lock);
-    while (!pump->stopping && !(nudge_wakes && pump->nudged) && timed_out == 0)
-        timed_out = pthread_cond_clockwait(&pump->wake, &pump->lock, CLOCK_MONOTONIC, &until);
-    pump->nudged = false;
-    bool stopping = pump->stopping;
-    pthread_mutex_unlock(&pump->lock);
-    return stopping;
-}
-
-static int64_t wait_after(struct pump *pump, enum step step)
-{
-    if (step == STEP_ON)
-        return 0;
-    if (step == STEP_IDLE)
-        return PUMP_POLL_MS;
-    int64_t backoff_ms = retry_next_ms(&pump->retry, pump->options.random);
-    int64_t closed_ms = breaker_wait_ms(&pump->breaker, now_ms(pump));
-    return backoff_ms > closed_ms ? backoff_ms : closed_ms;
+    return pump->page.count > 0 ? deliver_page(pump) : rest(pump);
 }
 
 static void *run(void *context)

@@ -106,7 +106,12 @@ static enum result replay_range(struct replay *replay, struct error *error)
             return result;
         size_t count = 0;
         for (size_t i = 0; i < replay->page.count && replay->left > 0; i++) {
-            if (!is_wanted(replay, &replay->page.events[i]))
+            bool parked = false;
+            result = ledger_is_blocked(replay->options->ledger, sink_name(replay),
+                                       replay->page.events[i].sequence, 0, &parked, error);
+            if (result != RESULT_OK)
+                return result;
+            if (parked || !is_wanted(replay, &replay->page.events[i]))
                 continue;
             replay->indexes[count++] = i;
             replay->left--;

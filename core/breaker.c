@@ -76,6 +76,12 @@ void breaker_report(struct breaker *breaker, uint64_t generation, bool success, 
         report_failure(breaker, now_ms);
 }
 
+void breaker_withdraw(struct breaker *breaker, uint64_t generation)
+{
+    if (generation == breaker->generation && breaker->admitted > 0)
+        breaker->admitted--;
+}
+
 enum breaker_state breaker_state(const struct breaker *breaker, int64_t now_ms)
 {
     return has_cooled_down(breaker, now_ms) ? BREAKER_HALF_OPEN : breaker->state;

@@ -44,6 +44,9 @@ MUST_CHECK enum result breaker_admit(struct breaker *breaker, int64_t now_ms,
 /* How the call went. */
 void breaker_report(struct breaker *breaker, uint64_t generation, bool success, int64_t now_ms);
 
+/* The call ended without telling anything about the peer: it gives its place back. */
+void breaker_withdraw(struct breaker *breaker, uint64_t generation);
+
 /* The state at this moment: an open breaker whose cool-down is over counts as half-open. */
 enum breaker_state breaker_state(const struct breaker *breaker, int64_t now_ms);
 

@@ -39,7 +39,7 @@ CREATE TABLE orders (
 -- Stores a box's events: a JSON array of envelopes in order of sequence. Those that are here already
 -- change nothing. Gives the number that were new.
 CREATE FUNCTION tillbox_store_events(device text, events jsonb)
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '10s' AS $$
 DECLARE
   arrived bigint;
 BEGIN
@@ -89,7 +89,7 @@ $$;
 --   TB002 when the box comes with another journal
 CREATE FUNCTION tillbox_take_events(device text, journal uuid, place text, after bigint,
                                     through bigint, head bytea, events jsonb)
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '10s' AS $$
 DECLARE
   known   devices%ROWTYPE;
   arrived bigint;

@@ -4,13 +4,12 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
-import statistics
 import subprocess
 import threading
 import time
 
-from bridge_servers import SINKS, Bridge, Ledger, settings_of
-from figures import Bench, Figure, interleave, least, median_of, most, plain
+from bridge_servers import SINKS, Bridge, Ledger, cursors_in, settings_of
+from figures import CONNECTIONS, Bench, Figure, interleave, least, median_of, most, plain
 from load import BenchError, place_order
 from paced import sell_steadily
 
@@ -257,10 +256,10 @@ def publish_steadily(bench, office):
 
 def online(bench):
     """A sale's way to the broker while the line is good."""
-    with bench.head_office.office() as office, \
+    with bench.head_office.office() as office, bench.head_office.office() as another, \
             shop(bench, settings_of(office, SINKS)) as (appliance, bridge):
         results = interleave(bench.profile.rounds,
-                             publisher=lambda: publish_steadily(bench, office),
+                             publisher=lambda: publish_steadily(bench, another),
                              bridge=lambda: sell_and_consume(bench, office, appliance))
         peak_mib = bridge.peak_mib()
     for name, bound_ms in (("p50", 10), ("p99", 50)):
@@ -316,5 +315,33 @@ def outage(bench):
                      target=most(5), rounds=results)
 
 
+def load_while_draining(bench, appliance):
+    """p99 in ms of a load while both sinks drain a backlog."""
+    for path in appliance.data_dir.glob("bridge.*"):
+        path.unlink()
+    ledger = Ledger(appliance.data_dir)
+    with bench.head_office.office() as office:
+        with Bridge(bench.build, appliance.data_dir, settings_of(office, SINKS)):
+            ledger.follow({sink: 1 for sink in SINKS}, DRAIN_S)
+            p99_ms = appliance.load(CONNECTIONS, bench.profile.load_seconds).p99_us / 1e3
+            cursors = cursors_in(ledger.snapshot())
+    if cursors["rabbitmq"] == head_of(appliance.data_dir):
+        raise BenchError("the backlog was too small: the bridge had drained it before the end")
+    return p99_ms
+
+
+def appliance_p99(bench):
+    """What the tills notice of a bridge that drains: the box and head office are kept to cores of
+    their own."""
+    with bench.head_office.apart(), bench.appliance(bench.profile.backlog) as appliance:
+        results = interleave(
+            bench.profile.rounds,
+            alone=lambda: appliance.load(CONNECTIONS, bench.profile.load_seconds).p99_us / 1e3,
+            draining=lambda: load_while_draining(bench, appliance))
+    yield Figure(f"p99 of orders while it drains, {CONNECTIONS} connections",
+                 median_of(results["draining"]), "ms", median_of(results["alone"]), "without",
+                 ratio_target=most(1.5), rounds=results)
+
+
 FIGURES = {take.__name__: take for take in (drain_rabbitmq, drain_postgres, drain_both, online,
-                                            idle, outage)}
+                                            idle, outage, appliance_p99)}

@@ -24,8 +24,9 @@ POLL_S = 0.0005
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_s_of(roots):
-    """The CPU time of these processes and of all that they have started; see proc(5)."""
+def processes_of(roots):
+    """The ticks of CPU time that each of these processes has used, and each that they have started,
+    with those of its children that have ended; see proc(5)."""
     parents, ticks = {}, {}
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -37,7 +38,11 @@ def cpu_s_of(roots):
         while pid in parents and pid not in roots:
             pid = parents[pid]
         return pid in roots
-    return sum(ticks[pid] for pid in ticks if belongs(pid)) / TICKS_A_SECOND
+    return {pid: ticks[pid] for pid in ticks if belongs(pid)}
+
+
+def cpu_s_of(roots):
+    return sum(processes_of(roots).values()) / TICKS_A_SECOND
 
 
 def machine_cpu_s():
@@ -102,6 +107,28 @@ class HeadOffice(central.Servers):
         """The processes whose descendants are ours: this one, and PostgreSQL's, which has left."""
         return {os.getpid(), self.postgres.pid()}
 
+    @contextlib.contextmanager
+    def apart(self):
+        """Gives half of the cores to head office and half to all that is started meanwhile, as if
+        each had a machine of its own."""
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            raise BenchError("it takes two cores to keep the box and head office apart")
+        half = len(cores) // 2
+        try:
+            os.sched_setaffinity(0, cores[:half])
+            self.keep_to(cores[half:])
+            yield
+        finally:
+            os.sched_setaffinity(0, cores)
+            self.keep_to(cores)
+
+    def keep_to(self, cores):
+        for pid in processes_of({self.postgres.pid(), self.rabbit.process.pid}):
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+                with contextlib.suppress(OSError):  # it has ended
+                    os.sched_setaffinity(int(task.name), cores)
+
     def calm_down(self):
         """Lets the servers finish what earlier rounds have left them to do."""
         self.postgres.query("CHECKPOINT")
@@ -153,9 +180,13 @@ class Bridge(Process):
 
 
 def cursors_in(snapshot):
+    """None of a snapshot from a moment when the file was just being written."""
     with contextlib.closing(sqlite3.connect(":memory:")) as ledger:
-        ledger.deserialize(snapshot)
-        return dict(ledger.execute("SELECT name, cursor FROM sinks"))
+        try:
+            ledger.deserialize(snapshot)
+            return dict(ledger.execute("SELECT name, cursor FROM sinks"))
+        except sqlite3.DatabaseError:
+            return {}
 
 
 class Ledger:
@@ -179,9 +210,8 @@ class Ledger:
             if snapshot == seen:
                 time.sleep(POLL_S)
                 continue
-            now_s, seen = time.monotonic(), snapshot
-            with contextlib.suppress(sqlite3.DatabaseError):  # caught while it is being written
-                yield now_s, cursors_in(snapshot)
+            seen = snapshot
+            yield time.monotonic(), cursors_in(snapshot)
 
     def follow(self, goals, seconds):
         """The changes until each sink's cursor is at its goal."""

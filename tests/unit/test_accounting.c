@@ -1,0 +1,414 @@
+#include "core/accounting.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/db.h"
+#include "core/utf8.h"
+#include "tests/support/appliance_fixture.h"
+#include "tests/support/unit.h"
+
+#define SCHEMA "schema/bridge/0001_bridge.sql" /* tests run in the tree's root */
+enum { EVENTS = 6, SCHEMA_MAX = 16384, TEXT_MAX = 65536 };
+
+static struct fixture fixture;
+static struct accounting accounting;
+static struct buf text;
+
+static int set_up(UNUSED void **state)
+{
+    fixture_init(&fixture);
+    buf_init(&text, TEXT_MAX);
+    accounting = (struct accounting){.head = -1};
+    return 0;
+}
+
+static int tear_down(UNUSED void **state)
+{
+    buf_done(&text);
+    fixture_done(&fixture);
+    return 0;
+}
+
+/* A product and five orders, a second apart. */
+static void sell(void)
+{
+    assert_ok(fixture_start(&fixture, NULL));
+    assert_int_equal(request_do_once(request_product(&fixture, "bread", 50, 250)), 201);
+    for (int i = 1; i < EVENTS; i++) {
+        fake_clock_advance(&fixture.clock, 1000);
+        assert_int_equal(request_do_once(request_order(&fixture, 7, 1, 1)), 201);
+    }
+    assert_ok(fixture_stop(&fixture, NULL));
+}
+
+static struct db *open_ledger(void)
+{
+    char path[FOLDER_PATH_SIZE];
+    struct db *db = NULL;
+    folder_file(&fixture.folder, "bridge.db", path);
+    assert_ok(db_open(path, DB_SHARED, &db, NULL));
+    return db;
+}
+
+static void write_ledger(const char *sql)
+{
+    struct db *db = open_ledger();
+    assert_ok(db_exec(db, sql, NULL));
+    db_close(db);
+}
+
+static void create_ledger(void)
+{
+    char schema[SCHEMA_MAX] = "";
+    FILE *file = fopen(SCHEMA, "re");
+    assert_non_null(file);
+    size_t size = fread(schema, 1, sizeof schema - 1, file);
+    assert_in_range(size, 1, sizeof schema - 2);
+    fclose(file);
+    write_ledger(schema);
+    write_ledger("PRAGMA user_version = 1");
+}
+
+/* `values` are start_sequence, cursor and delivered. The cursor was moved along this journal. */
+static void add_sink(const char *name, const char *values)
+{
+    char sql[1024];
+    snprintf(sql, sizeof sql,
+             "INSERT INTO sinks (name, journal_id, cursor_hash, state, breaker, start_sequence,"
+             " cursor, delivered) VALUES ('%s', '', zeroblob(32), 'running', 'closed', %s);"
+             "ATTACH '%s/journal.db' AS journal;"
+             "UPDATE sinks SET journal_id = (SELECT journal_id FROM journal.meta);"
+             "UPDATE sinks SET cursor_hash = hash FROM journal.events WHERE sequence = cursor",
+             name, values, fixture.folder.path);
+    write_ledger(sql);
+}
+
+static void park(const char *sink, int sequence, const char *state)
+{
+    char sql[1024];
+    snprintf(sql, sizeof sql,
+             "INSERT INTO parked (sink, sequence, event_id, event_type, state, reason, attempts,"
+             " dead_lettered, parked_at_ms) VALUES ('%s', %d, 'e', 't', '%s', 'r', 1, 0, 0)",
+             sink, sequence, state);
+    write_ledger(sql);
+}
+
+static const struct accounting_sink *read_first_sink(void)
+{
+    struct error error = {0};
+    if (accounting_read(fixture.folder.path, &accounting, &error) != RESULT_OK)
+        fail_msg("%s", error.text);
+    return &accounting.sinks[0];
+}
+
+static void without_a_journal_there_is_nothing_to_account_for(UNUSED void **state)
+{
+    struct error error = {0};
+    assert_int_equal(accounting_read(fixture.folder.path, &accounting, &error), RESULT_NOT_FOUND);
+    assert_int_equal(accounting.head, -1);
+    assert_contains(error.text, "journal");
+}
+
+static void where_no_bridge_has_been_no_sink_has_accounts(UNUSED void **state)
+{
+    sell();
+    read_first_sink();
+    assert_int_equal(accounting.head, EVENTS);
+    assert_int_equal(accounting.sink_count, 0);
+    assert_false(accounting.bridge_running);
+    assert_int_equal(accounting_watermark(&accounting), 0);
+    write_ledger("CREATE TABLE early (x)");
+    read_first_sink();
+    assert_int_equal(accounting.sink_count, 0);
+}
+
+static void every_event_is_delivered_parked_or_pending(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 5, 2");
+    park("postgres", 2, "refused");
+    park("postgres", 3, "held");
+    park("postgres", 4, "delivered");
+    park("postgres", 6, "refused"); /* beyond the cursor: pending again */
+    const struct accounting_sink *sink = read_first_sink();
+    assert_int_equal(accounting.head, EVENTS);
+    assert_int_equal(accounting.sink_count, 1);
+    assert_string_equal(sink->name, "postgres");
+    assert_string_equal(sink->state, "running");
+    assert_string_equal(sink->breaker, "closed");
+    assert_int_equal(sink->cursor, 5);
+    assert_int_equal(sink->delivered, 2);
+    assert_int_equal(sink->parked, 2);
+    assert_int_equal(sink->settled, 1);
+    assert_int_equal(sink->pending, 1);
+    assert_int_equal(sink->unaccounted, 0);
+    assert_int_equal(sink->first_parked, 2);
+}
+
+static int64_t unaccounted_of(const char *values)
+{
+    write_ledger("DELETE FROM sinks");
+    add_sink("postgres", values);
+    return read_first_sink()->unaccounted;
+}
+
+static void an_event_that_slipped_past_or_was_counted_twice_shows(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    assert_int_equal(unaccounted_of("0, 6, 6"), 0);
+    assert_int_equal(unaccounted_of("0, 6, 5"), 1);
+    assert_int_equal(unaccounted_of("0, 6, 7"), -1);
+    assert_int_equal(unaccounted_of("0, 3, 3"), 0);
+    assert_int_equal(unaccounted_of("0, 3, 1"), 2);
+    assert_int_equal(unaccounted_of("0, 0, 0"), 0);
+}
+
+static void what_was_before_a_sink_began_is_none_of_its_business(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    assert_int_equal(unaccounted_of("4, 6, 2"), 0);
+    assert_int_equal(unaccounted_of("4, 4, 0"), 0);
+    assert_int_equal(unaccounted_of("4, 6, 6"), -4);
+}
+
+static void a_journal_that_ends_before_a_cursor_shows(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("rabbitmq", "0, 9, 9");
+    const struct accounting_sink *sink = read_first_sink();
+    assert_int_equal(sink->pending, 0);
+    assert_int_not_equal(sink->unaccounted, 0);
+}
+
+static void the_oldest_pending_event_has_its_time(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 2, 2");
+    const struct accounting_sink *sink = read_first_sink();
+    assert_int_equal(sink->oldest_pending_ms / 1000, FIXTURE_NOW_MS / 1000 + 2);
+    write_ledger("UPDATE sinks SET cursor = 6, delivered = 6");
+    assert_int_equal(read_first_sink()->oldest_pending_ms, 0);
+}
+
+static void a_long_error_is_cut_between_characters(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 0, 0");
+    write_ledger("UPDATE sinks SET last_error_at_ms = 7, last_delivered_at_ms = 5,"
+                 " last_error = replace(hex(zeroblob(300)), '00', char(8364))");
+    const struct accounting_sink *sink = read_first_sink();
+    assert_int_equal(sink->last_error_at_ms, 7);
+    assert_int_equal(sink->last_delivered_at_ms, 5);
+    size_t size = strlen(sink->last_error);
+    assert_int_equal(size % strlen("\xE2\x82\xAC"), 0);
+    assert_in_range(size, ACCOUNTING_TEXT_SIZE - 4, ACCOUNTING_TEXT_SIZE - 1);
+}
+
+static void the_watermark_is_what_every_sink_is_done_with(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 5, 5");
+    add_sink("rabbitmq", "0, 6, 6");
+    read_first_sink();
+    assert_int_equal(accounting.sink_count, 2);
+    assert_int_equal(accounting_watermark(&accounting), 5);
+    park("rabbitmq", 3, "delivered");
+    park("rabbitmq", 4, "held");
+    read_first_sink();
+    assert_int_equal(accounting_watermark(&accounting), 3);
+    write_ledger("UPDATE parked SET state = 'discarded'");
+    read_first_sink();
+    assert_int_equal(accounting_watermark(&accounting), 5);
+}
+
+static void a_cursor_along_another_journal_gives_no_watermark(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 5, 5");
+    add_sink("rabbitmq", "0, 6, 6");
+    write_ledger("UPDATE sinks SET cursor_hash = randomblob(32) WHERE name = 'rabbitmq'");
+    read_first_sink();
+    assert_int_equal(accounting_watermark(&accounting), 0);
+    write_ledger("UPDATE sinks SET cursor_hash = zeroblob(32), cursor = 0, delivered = 0;"
+                 "UPDATE sinks SET journal_id = 'another' WHERE name = 'postgres'");
+    read_first_sink();
+    assert_false(accounting.sinks[0].fits_journal);
+    assert_true(accounting.sinks[1].fits_journal);
+}
+
+static void the_accounts_as_json(UNUSED void **state)
+{
+    static const char EXPECTED[] =
+        "{\"bridge_running\":false,\"backlog\":4,\"unaccounted_events\":3,\"sinks\":["
+        "{\"name\":\"postgres\",\"state\":\"running\",\"breaker\":\"closed\",\"cursor\":2,"
+        "\"delivered\":1,\"pending\":4,\"oldest_pending_age_s\":58,\"parked\":0,\"settled\":0,"
+        "\"unaccounted\":1,\"last_delivered_at\":null,\"last_error_at\":null,\"last_error\":\"\"},"
+        "{\"name\":\"rabbitmq\",\"state\":\"down\",\"breaker\":\"half-open\",\"cursor\":6,"
+        "\"delivered\":8,\"pending\":0,\"oldest_pending_age_s\":0,\"parked\":0,\"settled\":0,"
+        "\"unaccounted\":-2,\"last_delivered_at\":\"1970-01-01T00:00:01.500Z\","
+        "\"last_error_at\":\"1970-01-01T00:00:02.000Z\",\"last_error\":\"\\\"no\\\"\"}]}";
+    struct json_writer writer;
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 2, 1");
+    add_sink("rabbitmq", "0, 6, 8");
+    write_ledger("UPDATE sinks SET state = 'down', breaker = 'half-open', last_error = '\"no\"',"
+                 " last_error_at_ms = 2000, last_delivered_at_ms = 1500 WHERE name = 'rabbitmq'");
+    read_first_sink();
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer, NULL);
+    accounting_write(&accounting, FIXTURE_NOW_MS + 60000, &writer);
+    json_end_object(&writer);
+    assert_string_equal(buf_text(&text), EXPECTED);
+}
+
+static void an_event_of_the_future_waits_for_no_time(UNUSED void **state)
+{
+    struct json_writer writer;
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 0, 0");
+    read_first_sink();
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer, NULL);
+    accounting_write(&accounting, FIXTURE_NOW_MS - 60000, &writer);
+    json_end_object(&writer);
+    assert_contains(buf_text(&text), "\"oldest_pending_age_s\":0,");
+}
+
+static void the_accounts_as_metrics(UNUSED void **state)
+{
+    static const char *const LINES[] = {
+        "\ntillbox_backlog_events{sink=\"postgres\"} 4\n",
+        "\ntillbox_oldest_pending_seconds{sink=\"postgres\"} 58\n",
+        "\ntillbox_parked_events{sink=\"postgres\"} 1\n",
+        "\ntillbox_unaccounted_events{sink=\"postgres\"} 0\n",
+        "\ntillbox_sink_cursor{sink=\"postgres\"} 2\n",
+        "\ntillbox_breaker_state{sink=\"postgres\"} 0\n",
+        "\ntillbox_sink_stopped{sink=\"postgres\"} 0\n",
+        "\ntillbox_breaker_state{sink=\"rabbitmq\"} 1\n",
+        "\ntillbox_sink_stopped{sink=\"rabbitmq\"} 1\n",
+        "\ntillbox_bridge_running 0\n",
+    };
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 2, 1");
+    add_sink("rabbitmq", "0, 6, 6");
+    park("postgres", 1, "refused");
+    write_ledger("UPDATE sinks SET state = 'stopped', breaker = 'open' WHERE name = 'rabbitmq'");
+    read_first_sink();
+    accounting_write_metrics(&accounting, FIXTURE_NOW_MS + 60000, &text);
+    for (size_t i = 0; i < ARRAY_LENGTH(LINES); i++)
+        assert_contains(buf_text(&text), LINES[i]);
+}
+
+static void one_bridge_at_a_time_holds_the_lock(UNUSED void **state)
+{
+    int lock = -1, second = 77;
+    struct error error = {0};
+    sell();
+    assert_ok(accounting_lock_bridge(fixture.folder.path, &lock, NULL));
+    read_first_sink();
+    assert_true(accounting.bridge_running);
+    assert_int_equal(accounting_lock_bridge(fixture.folder.path, &second, &error), RESULT_LOCKED);
+    assert_contains(error.text, fixture.folder.path);
+    assert_int_equal(second, 77);
+    close(lock);
+    read_first_sink();
+    assert_false(accounting.bridge_running);
+    assert_ok(accounting_lock_bridge(fixture.folder.path, &lock, NULL));
+    close(lock);
+}
+
+static void a_lock_needs_its_folder(UNUSED void **state)
+{
+    int lock = 77;
+    char path[FOLDER_PATH_SIZE];
+    folder_file(&fixture.folder, "nothing", path);
+    assert_int_equal(accounting_lock_bridge(path, &lock, NULL), RESULT_DENIED);
+    assert_int_equal(lock, 77);
+}
+
+static void a_bridge_in_the_midst_of_writing_keeps_nobody_out(UNUSED void **state)
+{
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 2, 2");
+    struct db *db = open_ledger();
+    assert_ok(db_exec(db, "BEGIN IMMEDIATE; UPDATE sinks SET cursor = 4, delivered = 4", NULL));
+    assert_int_equal(read_first_sink()->cursor, 2);
+    assert_ok(db_exec(db, "COMMIT", NULL));
+    assert_int_equal(read_first_sink()->cursor, 4);
+    db_close(db);
+}
+
+/* Ends as a killed bridge does when its changes have begun to reach the file. */
+static void write_half(void)
+{
+    struct db *db = open_ledger();
+    if (db_exec(db,
+                "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;"
+                "UPDATE sinks SET cursor = 4, delivered = 4;"
+                "CREATE TABLE filler AS WITH RECURSIVE n (i) AS"
+                " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+                " SELECT i, hex(zeroblob(200)) FROM n",
+                NULL) != RESULT_OK)
+        _exit(1);
+    _exit(0);
+}
+
+static void what_a_killed_bridge_left_half_written_keeps_nobody_out(UNUSED void **state)
+{
+    int status = -1;
+    char path[FOLDER_PATH_SIZE];
+    sell();
+    create_ledger();
+    add_sink("postgres", "0, 2, 2");
+    pid_t child = fork();
+    if (child == 0)
+        write_half();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    folder_file(&fixture.folder, "bridge.db-journal", path);
+    assert_true(file_size(path) > 0);
+    const struct accounting_sink *sink = read_first_sink();
+    assert_int_equal(sink->cursor, 2);
+    assert_int_equal(sink->unaccounted, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(without_a_journal_there_is_nothing_to_account_for),
+        TEST(where_no_bridge_has_been_no_sink_has_accounts),
+        TEST(every_event_is_delivered_parked_or_pending),
+        TEST(an_event_that_slipped_past_or_was_counted_twice_shows),
+        TEST(what_was_before_a_sink_began_is_none_of_its_business),
+        TEST(a_journal_that_ends_before_a_cursor_shows),
+        TEST(the_oldest_pending_event_has_its_time),
+        TEST(a_long_error_is_cut_between_characters),
+        TEST(the_watermark_is_what_every_sink_is_done_with),
+        TEST(a_cursor_along_another_journal_gives_no_watermark),
+        TEST(the_accounts_as_json),
+        TEST(an_event_of_the_future_waits_for_no_time),
+        TEST(the_accounts_as_metrics),
+        TEST(one_bridge_at_a_time_holds_the_lock),
+        TEST(a_lock_needs_its_folder),
+        TEST(a_bridge_in_the_midst_of_writing_keeps_nobody_out),
+        TEST(what_a_killed_bridge_left_half_written_keeps_nobody_out),
+    };
+    return RUN_TESTS(argc, argv, tests);
+}
