@@ -125,8 +125,6 @@ class FaultProxy:
                 return
             self.listener = socket.socket()
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # So that a stalled line soon takes no more, as a real one would.
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
             self.listener.bind(("127.0.0.1", self.port))
             self.listener.listen(64)
             self.listener.setblocking(False)

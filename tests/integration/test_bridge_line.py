@@ -113,8 +113,8 @@ def open_with_large_orders(scene):
     """More than all buffers between here and the broker hold, and no order in two events, of which
     the second would wait for the first one's confirm."""
     scene.open(changes=0)
-    items = [{"product_id": 1, "quantity": 1}] * 900
-    for _ in range(100):
+    items = [{"product_id": 1, "quantity": 1}, {"product_id": 2, "quantity": 1}] * 450
+    for _ in range(200):
         answer = scene.box.orders("POST", "/orders", {"user_id": 1, "items": items})
         assert answer.status == 201, answer
 

@@ -224,6 +224,28 @@ static void a_key_is_remembered_for_its_whole_time(UNUSED void **state)
     assert_int_equal(count_orders(), 2);
 }
 
+/* A box boots with a clock that is behind, sells, and the clock is set right. */
+static void a_clock_that_leaps_forward_makes_no_key_old(UNUSED void **state)
+{
+    assert_int_equal(request_do_once(keyed_order("key", 1)), 201);
+    atomic_fetch_add(&fixture.clock.wall_ms, 2 * FIXTURE_ANSWERS_KEPT_MS);
+    let_it_sweep(20000);
+    assert_int_equal(request_do_once(keyed_order("key", 1)), 201);
+    assert_int_equal(count_orders(), 1);
+}
+
+/* … or with a clock that is ahead: its keys must not keep the others for ever. */
+static void keys_from_the_future_do_not_stop_the_sweep(UNUSED void **state)
+{
+    atomic_fetch_add(&fixture.clock.wall_ms, INT64_C(1000) * FIXTURE_ANSWERS_KEPT_MS);
+    assert_int_equal(request_do_once(keyed_order("ahead", 1)), 201);
+    atomic_fetch_sub(&fixture.clock.wall_ms, INT64_C(1000) * FIXTURE_ANSWERS_KEPT_MS);
+    assert_int_equal(request_do_once(keyed_order("key", 1)), 201);
+    assert_int_equal(count_keys(), 2);
+    let_it_sweep(FIXTURE_ANSWERS_KEPT_MS + 20000);
+    assert_int_equal(count_keys(), 1);
+}
+
 static void many_old_keys_are_swept_a_share_at_a_time(UNUSED void **state)
 {
     enum { KEYS = JOURNAL_KEYS_SWEPT + 100 };
@@ -266,6 +288,8 @@ int main(int argc, char **argv)
         TEST(a_key_of_an_earlier_batch_is_answered_among_others),
         TEST(a_key_is_forgotten_when_its_time_is_over),
         TEST(a_key_is_remembered_for_its_whole_time),
+        TEST(a_clock_that_leaps_forward_makes_no_key_old),
+        TEST(keys_from_the_future_do_not_stop_the_sweep),
         TEST(many_old_keys_are_swept_a_share_at_a_time),
     };
     return RUN_TESTS(argc, argv, tests);
