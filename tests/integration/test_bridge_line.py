@@ -189,6 +189,21 @@ def tell_slow_line(scene):
         scene.assert_all_arrived(seconds=3 * DEADLINE_SECONDS)
 
 
+def tell_stop_on_slow_line(scene):
+    """A page that takes minutes is broken off between two events."""
+    seed(scene.box.data_dir, 3000)
+    scene.open()
+    for line in scene.lines.values():
+        line.throttle(20000, UP)
+    scene.bridge.start()
+    wait_until(lambda: scene.lines["rabbitmq"].passed[DOWN] > 2000, 10, "the first confirms")
+    assert scene.bridge.stop(DEADLINE_SECONDS + MARGIN_SECONDS) == 0
+    for line in scene.lines.values():
+        line.throttle(None)
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+
+
 def tell_broken_lines(scene):
     """Cut in the midst of each kind of message."""
     scene.open()
@@ -267,6 +282,7 @@ STORIES = {
     "dead-while-idle": (tell_line_dead_while_idle,),
     "dark": (tell_dark_line,),
     "slow": (tell_slow_line,),
+    "stop-slow": (tell_stop_on_slow_line,),
     "broken": (tell_broken_lines,),
     "busy-file": (tell_busy_file,),
     "dead-letter-first": (tell_dead_letter_first,),
