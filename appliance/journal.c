@@ -194,7 +194,9 @@ static enum result make_durable(struct journal *journal, struct error *error)
     enum result result = db_empty_wal(journal->db, error);
     for (int tries = 1; result == RESULT_BUSY && tries < EMPTY_WAL_TRIES; tries++)
         result = db_empty_wal(journal->db, error);
-    return result;
+    /* On a full disk the WAL stays as it is: sales come first, and a flush that fails for want of
+     * room fails before anything is acknowledged. */
+    return result == RESULT_DISK_FULL ? RESULT_OK : result;
 }
 
 static enum result open_file(struct journal *journal, const struct journal_options *options,

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "bridge/commands.h"
-#include "bridge/ledger.h"
 #include "core/accounting.h"
 #include "core/clock.h"
 
@@ -58,25 +57,12 @@ static bool needs_person(const struct accounting *accounting)
     return false;
 }
 
-/* A bridge that was killed may have left a half-done write, which only a writer can take back. */
-static enum result finish_last_write(const char *data_dir, struct error *error)
-{
-    struct ledger *ledger = NULL;
-    if (!ledger_exists(data_dir))
-        return RESULT_OK;
-    enum result result = ledger_open(data_dir, &clock_system, &ledger, error);
-    ledger_close(ledger);
-    return result == RESULT_DENIED ? RESULT_OK : result; /* whoever may only read is told so then */
-}
-
 enum exit_code command_status(struct settings *settings, const struct config_sources *sources)
 {
     (void)sources;
     struct error error = {0};
     struct accounting accounting;
-    enum result result = finish_last_write(settings->data_dir, &error);
-    if (result == RESULT_OK)
-        result = accounting_read(settings->data_dir, &accounting, &error);
+    enum result result = accounting_read(settings->data_dir, &accounting, &error);
     if (result != RESULT_OK) {
         fprintf(stderr, "status: %s\n", error.text);
         return EXIT_FAILED;

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/db.h"
 #include "core/migrate.h"
@@ -119,13 +118,6 @@ static int index_of(const char *word, const char *const words[], int count)
         if (strcmp(word, words[i]) == 0)
             return i;
     return 0;
-}
-
-bool ledger_exists(const char *data_dir)
-{
-    char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/bridge.db", data_dir);
-    return access(path, F_OK) == 0;
 }
 
 enum result ledger_open(const char *data_dir, const struct clock *clock, struct ledger **ret_ledger,

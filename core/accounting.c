@@ -77,13 +77,13 @@ static enum result read_sinks(struct journal_reader *journal, struct db *bridge,
     return result;
 }
 
-static enum result try_bridge(struct journal_reader *journal, const char *path,
+static enum result try_bridge(struct journal_reader *journal, const char *path, enum db_mode mode,
                               struct accounting *accounting, struct error *error)
 {
     struct db *bridge = NULL;
     int64_t version = 0;
     accounting->sink_count = 0;
-    enum result result = db_open(path, DB_READER, &bridge, error);
+    enum result result = db_open(path, mode, &bridge, error);
     if (result == RESULT_OK)
         result = db_query_int(bridge, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version > 0)
@@ -92,7 +92,8 @@ static enum result try_bridge(struct journal_reader *journal, const char *path,
     return result;
 }
 
-/* The bridge writes often, and each time keeps readers out for a flush. */
+/* The bridge writes often, and each time keeps readers out for a flush. One that was killed may
+ * have left a write half done, which takes a writer to take back. */
 static enum result read_bridge(struct journal_reader *journal, const char *data_dir,
                                struct accounting *accounting, struct error *error)
 {
@@ -100,9 +101,11 @@ static enum result read_bridge(struct journal_reader *journal, const char *data_
     snprintf(path, sizeof path, "%s/bridge.db", data_dir);
     if (access(path, F_OK) != 0)
         return RESULT_OK;
-    enum result result = try_bridge(journal, path, accounting, error);
+    enum result result = try_bridge(journal, path, DB_READER, accounting, error);
     for (int tries = 1; result == RESULT_BUSY && tries < BUSY_TRIES; tries++)
-        result = try_bridge(journal, path, accounting, error);
+        result = try_bridge(journal, path, DB_READER, accounting, error);
+    if (result == RESULT_DENIED)
+        result = try_bridge(journal, path, DB_SHARED, accounting, error);
     return result;
 }
 
