@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from bridge_servers import SINKS, Bridge, Ledger, cursors_in, settings_of
+from bridge_servers import SINKS, Bridge, Ledger, settings_of
 from figures import CONNECTIONS, Bench, Figure, interleave, least, median_of, most, plain
 from load import BenchError, place_order
 from paced import sell_steadily
@@ -28,7 +28,7 @@ QUEUE = "inventory.order.queue"
 @dataclasses.dataclass(frozen=True)
 class Profile:
     rounds: int
-    backlog: int          # events, about
+    backlog: int          # orders
     online_seconds: int
     idle_seconds: int
     outage_seconds: int
@@ -95,6 +95,13 @@ def save_rows(bench, office):
             office.query(f"COPY {table} TO '{bench.rows_file(table)}'")
 
 
+def rate_of(sink, steps, started_s):
+    """Until the cursor moved for the last time: it moves by whole pages."""
+    last = steps[-1][1].get(sink, 0)
+    moved_s = next(at_s for at_s, cursors in steps if cursors.get(sink, 0) == last)
+    return last / (moved_s - started_s)
+
+
 def drain(bench, sinks):
     data_dir = backlog_of(bench)
     head = head_of(data_dir)
@@ -105,8 +112,8 @@ def drain(bench, sinks):
         check_arrival(office, sinks, head)
         if "postgres" in sinks:
             save_rows(bench, office)
-    at_s, cursors = next(step for step in steps if head in step[1].values())
-    rates = {sink: cursors[sink] / (at_s - bridge.started_s) for sink in sinks}
+    first_end = next(i for i, (_, cursors) in enumerate(steps) if head in cursors.values())
+    rates = {sink: rate_of(sink, steps[:first_end + 1], bridge.started_s) for sink in sinks}
     return Drain(rates, peak_mib, cpu_s * 1e6 / head)
 
 
@@ -130,7 +137,8 @@ def publish(bench):
 
 
 def copy_rows(bench):
-    """The rows that the bridge makes of the backlog, by COPY in one transaction: events a second."""
+    """The rows that the bridge makes of the backlog, by COPY in one transaction, as events a
+    second."""
     commands = [f"\\copy {table} FROM '{bench.rows_file(table)}'" for table in TABLES]
     with bench.head_office.office() as office:
         start_s = time.monotonic()
@@ -143,9 +151,8 @@ def median_rate(drains, sink):
     return median_of(taken.rate[sink] for taken in drains)
 
 
-def peak_figure(name, drains, rounds=None):
-    return Figure(name, max(taken.peak_mib for taken in drains), "MiB", target=most(24),
-                  rounds=rounds or {})
+def peak_figure(name, drains):
+    return Figure(name, max(taken.peak_mib for taken in drains), "MiB", target=most(24))
 
 
 def drain_rabbitmq(bench):
@@ -224,13 +231,9 @@ def shop(bench, settings):
     """A box with its bridge, which has delivered all that there was."""
     with bench.appliance(BOX_ORDERS) as appliance:
         with Bridge(bench.build, appliance.data_dir, settings) as bridge:
-            wait_until_settled(appliance.data_dir)
+            head = head_of(appliance.data_dir)
+            Ledger(appliance.data_dir).follow({sink: head for sink in SINKS}, DRAIN_S)
             yield appliance, bridge
-
-
-def wait_until_settled(data_dir):
-    head = head_of(data_dir)
-    return Ledger(data_dir).follow({sink: head for sink in SINKS}, DRAIN_S)
 
 
 def percentiles(values):
@@ -275,7 +278,8 @@ def idle(bench):
         before_s = bridge.cpu_s()
         time.sleep(bench.profile.idle_seconds)
         return (bridge.cpu_s() - before_s) / bench.profile.idle_seconds * 100
-    with bench.head_office.office() as office, shop(bench, settings_of(office, SINKS)) as (_, bridge):
+    with bench.head_office.office() as office, \
+            shop(bench, settings_of(office, SINKS)) as (_, bridge):
         results = interleave(bench.profile.rounds, bridge=rest)
     yield Figure("idle, of one core", median_of(results["bridge"]), "%", target=most(0.5),
                  rounds=results)
@@ -324,7 +328,7 @@ def load_while_draining(bench, appliance):
         with Bridge(bench.build, appliance.data_dir, settings_of(office, SINKS)):
             ledger.follow({sink: 1 for sink in SINKS}, DRAIN_S)
             p99_ms = appliance.load(CONNECTIONS, bench.profile.load_seconds).p99_us / 1e3
-            cursors = cursors_in(ledger.snapshot())
+            cursors = ledger.cursors()
     if cursors["rabbitmq"] == head_of(appliance.data_dir):
         raise BenchError("the backlog was too small: the bridge had drained it before the end")
     return p99_ms
