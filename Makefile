@@ -29,6 +29,7 @@ BRIDGE    := $(wildcard bridge/*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 BENCH     := $(wildcard tests/bench/*.c)
+FUZZ      := $(wildcard tests/fuzz/*.c)
 
 object     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
@@ -41,7 +42,7 @@ SUPPORT_OBJ   := $(call object,$(SUPPORT))
 UNIT_BIN  := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH))
 LIBRARY   := $(APPLIANCE_OBJ) $(CORE_OBJ)
-ALL_OBJ   := $(call object,$(APPLIANCE) $(BRIDGE) $(UNITS) $(BENCH)) $(SUPPORT_OBJ) $(LIBRARY)
+ALL_OBJ   := $(call object,$(APPLIANCE) $(BRIDGE) $(UNITS) $(BENCH) $(FUZZ)) $(SUPPORT_OBJ) $(LIBRARY)
 
 .PHONY: build
 build: $(BUILD)/appliance $(BUILD)/bridge ## compile the programs into build/
@@ -65,6 +66,11 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lrabbitmq
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
 .SECONDEXPANSION:
@@ -122,6 +128,19 @@ check-tsan: ## units and API tests under ThreadSanitizer
 .PHONY: check-crash
 check-crash: build ## 100 x kill -9 under load, every 201 accounted for
 	$(PYTHON) tests/integration/crash.py --build $(BUILD) --kills $(or $(KILLS),100)
+
+.PHONY: coverage
+coverage: ## which lines the tests run; build/coverage/index.html
+	tools/install-deps.sh coverage
+	$(MAKE) BUILD=build/coverage OPTIMIZE="-O0 --coverage" build tests-build
+	$(PYTHON) tools/run_tests.py --build build/coverage $(TESTS)
+	gcovr --root . --filter core/ --filter appliance/ --filter bridge/ --print-summary \
+	    --html-details build/coverage/index.html --object-directory build/coverage
+
+.PHONY: fuzz
+fuzz: ## each parser for half a minute, by libFuzzer (SECONDS_EACH=N, TARGETS="json")
+	tools/install-deps.sh lint
+	SECONDS_EACH=$(or $(SECONDS_EACH),30) tools/fuzz.sh $(TARGETS)
 
 .PHONY: bench bench-bridge
 bench: build tests-build ## each figure of the appliance beside its ceiling
