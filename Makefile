@@ -55,7 +55,7 @@ $(BUILD)/appliance: $(BUILD)/obj/appliance/main.o $(LIBRARY)
 $(BUILD)/bridge: $(BUILD)/obj/bridge/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq -lssl
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
 	@mkdir -p $(@D)

@@ -26,7 +26,7 @@ RULES = [
     ("vendor", "cJSON.h cjson/*", "core/json.c"),
     ("vendor", "ini.h", "core/config*.c"),
     ("vendor", "sqlite3.h", "core/db.c core/db.h"),
-    ("vendor", "openssl/*", "core/sha256.c"),
+    ("vendor", "openssl/*", "core/sha256.c bridge/amqp_tls.c"),
     ("vendor", "curl/*", "core/http_client.c"),
     ("vendor", "systemd/*", "core/notify.c"),
     ("vendor", "libpq-fe.h", "bridge/pg.c"),
