@@ -20,7 +20,7 @@ OPTIMIZE ?= -O2 -D_FORTIFY_SOURCE=2
 CFLAGS   += -std=c11 -g $(OPTIMIZE) $(WARNINGS) $(HARDEN) -pthread
 CPPFLAGS += -I. -D_GNU_SOURCE -DTILLBOX_VERSION='"$(VERSION)"' -MMD -MP
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
-LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lm
+LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lsystemd -lm
 CPPFLAGS += -isystem /usr/include/postgresql
 
 CORE      := $(wildcard core/*.c)
@@ -30,6 +30,7 @@ UNITS     := $(wildcard tests/unit/test_*.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 BENCH     := $(wildcard tests/bench/*.c)
 FUZZ      := $(wildcard tests/fuzz/*.c)
+HANG      := $(BUILD)/tests/hang.so
 
 object     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
@@ -90,7 +91,12 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 -include $(ALL_OBJ:.o=.d)
 
 .PHONY: tests-build
-tests-build: $(UNIT_BIN) $(BENCH_BIN)
+tests-build: $(UNIT_BIN) $(BENCH_BIN) $(HANG)
+
+# Preloaded into a program under test: see the file.
+$(HANG): tests/preload/hang.c
+	@mkdir -p $(@D)
+	@$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $<
 
 .PHONY: run
 run: ## install what is missing, build, start on ./var

@@ -28,11 +28,11 @@ void accounts_free(struct accounts *accounts)
     free(accounts);
 }
 
-void accounts_refresh(struct accounts *accounts, const char *data_dir)
+void accounts_refresh(struct accounts *accounts, const char *data_dir, const char *bridge_dir)
 {
     struct accounting accounting = {0};
     struct error error = {0};
-    enum result result = accounting_read(data_dir, &accounting, &error);
+    enum result result = accounting_read(data_dir, bridge_dir, &accounting, &error);
     pthread_mutex_lock(&accounts->lock);
     accounts->accounting = accounting;
     accounts->result = result;

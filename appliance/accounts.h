@@ -11,7 +11,7 @@ MUST_CHECK enum result accounts_new(struct accounts **ret_accounts);
 void accounts_free(struct accounts *accounts);
 
 /* Reads them anew; about once a second, from one thread. */
-void accounts_refresh(struct accounts *accounts, const char *data_dir);
+void accounts_refresh(struct accounts *accounts, const char *data_dir, const char *bridge_dir);
 
 /* What the last reading gave. From any thread. */
 MUST_CHECK enum result accounts_get(struct accounts *accounts, struct accounting *ret_accounting,

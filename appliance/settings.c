@@ -12,6 +12,8 @@ static const struct option OPTIONS[] = {
      "FILE", "settings file; only a file named here has to exist"},
     {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
      "folder of the journal, on a local disk"},
+    {"bridge_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(bridge_dir), NULL, 1, 1000, "DIR",
+     "folder of the bridge's files, where it has one of its own (default: data_dir)"},
     {"device_id", OPTION_TEXT, OPTION_EVERYWHERE, AT(device_id), NULL, 1, 64, "NAME",
      "who this box is to head office; fixed once the journal exists (default: box- and random "
      "digits)"},
@@ -69,6 +71,10 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         config_load(&SETTINGS, argc, argv, environment, settings, sources, problems);
     if (result == RESULT_NO_MEMORY)
         return result;
+    if (!settings->bridge_dir && settings->data_dir)
+        settings->bridge_dir = strdup(settings->data_dir);
+    if (!settings->bridge_dir)
+        return RESULT_NO_MEMORY;
     check_name(sources, "device_id", settings->device_id, problems);
     check_name(sources, "location", settings->location, problems);
     settings->level = LOG_INFO;

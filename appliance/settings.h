@@ -10,6 +10,7 @@ enum { SETTINGS_TOKEN_MIN = 16, SETTINGS_TOKEN_MAX = 512 };
 struct settings {
     char *config;
     char *data_dir;
+    char *bridge_dir;
     char *device_id;
     char *location;
     struct listen_address orders_listen;

@@ -8,6 +8,7 @@
 struct settings {
     char *config;
     char *data_dir;
+    char *bridge_dir;
     char *postgres_url;
     char *amqp_url;
     char *amqp_password_file;

@@ -35,6 +35,8 @@ struct http_server {
     uint16_t port;
     atomic_bool draining;
     atomic_int open_exchanges;
+    atomic_uint_least64_t callbacks; /* that its thread has made */
+    uint64_t callbacks_seen;
     atomic_uint_least64_t answers[STATUS_COUNT];
     pthread_mutex_t peers_lock; /* a socket in the list is open while this is held */
     struct peer *peers;
@@ -106,8 +108,10 @@ static void peer_remove(struct peer *peer)
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
+    struct http_server *server = context;
+    atomic_fetch_add_explicit(&server->callbacks, 1, memory_order_relaxed);
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        peer_add(context, connection, socket_context);
+        peer_add(server, connection, socket_context);
     else if (*socket_context)
         peer_remove(*socket_context);
 }
@@ -308,6 +312,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     (void)version;
     struct http_server *server = context;
     struct http_exchange *exchange = *request_context;
+    atomic_fetch_add_explicit(&server->callbacks, 1, memory_order_relaxed);
     if (!exchange) {
         exchange = exchange_new(server, connection, method, url);
         *request_context = exchange;
@@ -470,6 +475,30 @@ void http_server_stop(struct http_server *server)
     MHD_stop_daemon(server->daemon);
     pthread_mutex_destroy(&server->peers_lock);
     free(server);
+}
+
+/* The thread will accept it and find it closed. */
+static void call_on(int listener)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &size) != 0)
+        return;
+    int caller = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (caller < 0)
+        return;
+    (void)!connect(caller, (const struct sockaddr *)&address, size);
+    close(caller);
+}
+
+bool http_server_has_moved(struct http_server *server)
+{
+    uint64_t callbacks = atomic_load_explicit(&server->callbacks, memory_order_relaxed);
+    bool moved = callbacks != server->callbacks_seen;
+    server->callbacks_seen = callbacks;
+    if (!moved && !atomic_load(&server->draining))
+        call_on(server->listener);
+    return moved;
 }
 
 uint64_t http_server_answers(const struct http_server *server, int status)
