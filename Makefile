@@ -20,7 +20,7 @@ OPTIMIZE ?= -O2 -D_FORTIFY_SOURCE=2
 CFLAGS   += -std=c11 -g $(OPTIMIZE) $(WARNINGS) $(HARDEN) -pthread
 CPPFLAGS += -I. -D_GNU_SOURCE -DTILLBOX_VERSION='"$(VERSION)"' -MMD -MP
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
-LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lm
+LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lcurl -lm
 CPPFLAGS += -isystem /usr/include/postgresql
 
 CORE      := $(wildcard core/*.c)

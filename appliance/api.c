@@ -117,16 +117,11 @@ static void on_command_done(struct command *command)
     http_exchange_resume(command->context);
 }
 
-void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+static void hand_over(const struct api *api, struct command *command)
 {
-    struct http_reply *reply = http_exchange_reply(exchange);
-    if (!read_key(service, exchange, command))
-        return;
-    command->done = on_command_done;
-    command->context = exchange;
-    /* Deferred before it is queued: the committer may be done before submit returns. */
-    http_exchange_defer(exchange);
-    enum result result = committer_submit(service->api->committer, command);
+    struct http_reply *reply = command->reply;
+    struct http_exchange *exchange = command->context;
+    enum result result = committer_submit(api->committer, command);
     if (result == RESULT_OK)
         return;
     if (result == RESULT_BUSY)
@@ -135,6 +130,53 @@ void api_submit(struct service *service, struct http_exchange *exchange, struct 
         reply_problem(reply, PROBLEM_STOPPING, "the box is stopping; try again in a moment");
     reply->retry_after_s = BUSY_RETRY_S;
     http_exchange_resume(exchange);
+}
+
+void api_on_checked(void *context, struct command *command)
+{
+    hand_over(context, command);
+}
+
+/* A sale that was made already gets its answer again, whatever the stock is now. */
+static bool is_answered(const struct service *service, const struct command *command)
+{
+    bool found = false;
+    struct error error = {0};
+    if (!command->has_key)
+        return false;
+    if (queries_has_answer(service->queries, command->key, &found, &error) != RESULT_OK)
+        LOG(LOG_ERROR, "read.failed", LOG_TEXT("error", error.text));
+    return found;
+}
+
+static void check_stock(const struct service *service, struct command *command)
+{
+    struct api *api = service->api;
+    enum result result =
+        is_answered(service, command) ? RESULT_BUSY : stock_check_submit(api->stock_check, command);
+    if (result == RESULT_BUSY)
+        hand_over(api, command);
+    if (result != RESULT_CONFLICT)
+        return;
+    reply_problem(command->reply, PROBLEM_IN_FLIGHT,
+                  "the first request with this key isn't done yet");
+    command->reply->retry_after_s = BUSY_RETRY_S;
+    http_exchange_resume(command->context);
+}
+
+void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+{
+    const struct api *api = service->api;
+    if (!read_key(service, exchange, command))
+        return;
+    command->done = on_command_done;
+    command->context = exchange;
+    /* Deferred before it is queued: the committer may be done before submit returns. */
+    http_exchange_defer(exchange);
+    if (api->stock_check && command->kind == COMMAND_CREATE_ORDER)
+        check_stock(service, command);
+    else
+        hand_over(api, command);
 }
 
 struct page_reading {

@@ -13,6 +13,7 @@
 #include "appliance/integrity.h"
 #include "appliance/queries.h"
 #include "appliance/settings.h"
+#include "appliance/stock_check.h"
 #include "core/http_server.h"
 #include "core/json.h"
 
@@ -38,6 +39,7 @@ struct api {
     struct disk *disk;
     struct integrity *integrity;
     struct accounts *accounts;
+    struct stock_check *stock_check; /* NULL: no inventory_url, nobody is asked */
     struct sha256 *hashers[SERVICE_COUNT];
     struct service services[SERVICE_COUNT];
     int64_t started_at_ms;
@@ -59,8 +61,12 @@ struct json *api_parse_body(struct http_exchange *exchange);
  * as long as the exchange. */
 struct command *api_new_command(struct http_exchange *exchange, enum command_kind kind);
 
-/* Reads the Idempotency-Key, defers the exchange and hands the command to the committer. */
+/* Reads the Idempotency-Key, defers the exchange and hands the command to the committer; a sale
+ * goes by way of the stock check where there is one. */
 void api_submit(struct service *service, struct http_exchange *exchange, struct command *command);
+
+/* For stock_check_options: hands a checked sale, of this `struct api`, to the committer. */
+void api_on_checked(void *context, struct command *command);
 
 /* Reads `after` and `limit`, and `status` if `ret_filter` isn't NULL. False, with the reply filled
  * in, if one is wrong or there are others. */

@@ -17,7 +17,8 @@
                         " ORDER BY order_id LIMIT ?2")                                           \
     X(PRODUCT, "SELECT " ROW_PRODUCT " FROM products WHERE product_id = ?1")                     \
     X(PRODUCTS, "SELECT " ROW_PRODUCT " FROM products WHERE product_id > ?1"                     \
-                " ORDER BY product_id LIMIT ?2")
+                " ORDER BY product_id LIMIT ?2")                                                 \
+    X(ANSWER, "SELECT 1 FROM idempotency_keys WHERE key_hash = ?1")
 
 enum query {
 #define X(name, sql) QUERY_##name,
@@ -173,4 +174,14 @@ enum result queries_products(struct queries *queries, const struct page *page,
                              struct json_writer *writer, struct error *error)
 {
     return write_page(queries, QUERY_PRODUCTS, "products", page, write_product, writer, error);
+}
+
+enum result queries_has_answer(struct queries *queries, const uint8_t key[static JOURNAL_KEY_SIZE],
+                               bool *ret_found, struct error *error)
+{
+    struct statement *select = queries->statements[QUERY_ANSWER];
+    statement_bind_blob(select, 1, key, JOURNAL_KEY_SIZE);
+    enum result result = statement_step(select, ret_found, error);
+    statement_reset(select);
+    return result;
 }

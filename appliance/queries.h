@@ -2,6 +2,7 @@
 #ifndef TILLBOX_APPLIANCE_QUERIES_H
 #define TILLBOX_APPLIANCE_QUERIES_H
 
+#include "appliance/journal.h"
 #include "appliance/order.h"
 #include "appliance/product.h"
 #include "core/json.h"
@@ -32,5 +33,10 @@ MUST_CHECK enum result queries_product(struct queries *queries, int64_t product_
                                        struct json_writer *writer, struct error *error);
 MUST_CHECK enum result queries_products(struct queries *queries, const struct page *page,
                                         struct json_writer *writer, struct error *error);
+
+/* Has an answer been given under this Idempotency-Key? */
+MUST_CHECK enum result queries_has_answer(struct queries *queries,
+                                          const uint8_t key[static JOURNAL_KEY_SIZE],
+                                          bool *ret_found, struct error *error);
 
 #endif

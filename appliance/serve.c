@@ -128,6 +128,26 @@ static enum result start_committer(struct appliance *appliance, struct error *er
     return committer_start(&options, &api->committer, error);
 }
 
+static enum result start_stock_check(struct appliance *appliance, struct error *error)
+{
+    const struct settings *settings = appliance->settings;
+    const struct stock_check_options options = {
+        .remote = {.url = settings->inventory_url,
+                   .token = settings->inventory_token,
+                   .ca_file = settings->inventory_ca_file,
+                   .timeout_ms = settings->inventory_timeout_ms,
+                   .clock = &clock_system,
+                   .random = &random_system},
+        .trip_after = (int)settings->inventory_failures,
+        .cool_down_ms = settings->inventory_cool_down_ms,
+        .on_checked = api_on_checked,
+        .context = &appliance->api,
+    };
+    if (!settings->inventory_url)
+        return RESULT_OK;
+    return stock_check_start(&options, &appliance->api.stock_check, error);
+}
+
 static enum result start_service(struct appliance *appliance, int index, enum service_kind kind,
                                  const struct listen_address *address, struct error *error)
 {
@@ -164,6 +184,8 @@ static enum result start(struct appliance *appliance, struct error *error)
     enum result result = start_journal(appliance, error);
     if (result == RESULT_OK)
         result = start_committer(appliance, error);
+    if (result == RESULT_OK)
+        result = start_stock_check(appliance, error);
     if (result == RESULT_OK)
         result = start_service(appliance, 0, SERVICE_ORDERS, &settings->orders_listen, error);
     if (result == RESULT_OK)
@@ -243,6 +265,8 @@ static void drain(struct api *api)
         if (api->services[i].server)
             http_server_drain(api->services[i].server);
     wait_for_exchanges(api, DRAIN_MS);
+    if (api->stock_check)
+        stock_check_stop(api->stock_check);
     if (api->committer)
         committer_stop(api->committer);
     wait_for_exchanges(api, FAREWELL_MS);
@@ -278,6 +302,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     /* Closing the journal would write to a disk that can't be trusted any more. */
     if (atomic_load(&appliance->flush_failed))
         _exit(EXIT_DISK);
+    stock_check_free(api->stock_check);
     committer_free(api->committer);
     nudger_free(appliance->nudger);
     for (int i = 0; i < SERVICE_COUNT; i++) {

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "core/http_client.h"
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -21,6 +24,20 @@ static const struct option OPTIONS[] = {
      "HOST:PORT", "address of the order service"},
     {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
      0, 0, "HOST:PORT", "address of the inventory service"},
+    {"inventory_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_url), NULL, 0, 0, "URL",
+     "inventory service to ask before a sale, as http://inventory:8082/locations/shop-1; without "
+     "it "
+     "the box's own stock decides"},
+    {"inventory_timeout_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(inventory_timeout_ms), "800", 50,
+     4000, "MS", "what that may cost a sale, all tries together; then it is sold from own stock"},
+    {"inventory_failures", OPTION_INTEGER, OPTION_EVERYWHERE, AT(inventory_failures), "3", 1, 1000,
+     "N", "after so many sales in a row that got no answer, it isn't asked for a while"},
+    {"inventory_cool_down_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(inventory_cool_down_ms),
+     "5000", 100, 3600000, "MS", "… of this length; then one sale tries it"},
+    {"inventory_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_token_file), NULL, 0, 0,
+     "FILE", "file with the bearer token for it"},
+    {"inventory_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that its certificate must come from; else one the system trusts"},
     {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
      "file with the bearer token that clients must send; needed on any address but loopback"},
     {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
@@ -78,33 +95,62 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     return config_verdict(problems);
 }
 
+static void forget(char **secret)
+{
+    if (*secret)
+        explicit_bzero(*secret, strlen(*secret));
+    free(*secret);
+    *secret = NULL;
+}
+
 void settings_free(struct settings *settings)
 {
-    if (settings->api_token)
-        explicit_bzero(settings->api_token, strlen(settings->api_token));
-    free(settings->api_token);
-    settings->api_token = NULL;
+    forget(&settings->api_token);
+    forget(&settings->inventory_token);
     config_free_settings(&SETTINGS, settings);
 }
 
-static void load_token(struct settings *settings, const struct config_sources *sources,
-                       struct buf *problems)
+static void load_token(const char *option, const char *file, char **ret_token,
+                       const struct config_sources *sources, struct buf *problems)
 {
     struct error error = {0};
     bool exposed = false;
-    if (!settings->api_token_file)
+    if (!file)
         return;
-    if (config_read_secret_file(settings->api_token_file, SETTINGS_TOKEN_MAX, &error,
-                                &settings->api_token, &exposed) != RESULT_OK) {
-        config_add_problem(sources, "api_token_file", problems, "%s", error.text);
+    if (config_read_secret_file(file, SETTINGS_TOKEN_MAX, &error, ret_token, &exposed) !=
+        RESULT_OK) {
+        config_add_problem(sources, option, problems, "%s", error.text);
         return;
     }
-    if (strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
+    if (exposed)
+        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", file),
+            LOG_TEXT("detail", "group or others may read the token"));
+}
+
+static void load_tokens(struct settings *settings, const struct config_sources *sources,
+                        struct buf *problems)
+{
+    load_token("api_token_file", settings->api_token_file, &settings->api_token, sources, problems);
+    if (settings->api_token && strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
         config_add_problem(sources, "api_token_file", problems,
                            "the token has fewer than %d characters", SETTINGS_TOKEN_MIN);
-    if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", settings->api_token_file),
-            LOG_TEXT("detail", "group or others may read the token"));
+    load_token("inventory_token_file", settings->inventory_token_file, &settings->inventory_token,
+               sources, problems);
+}
+
+static void check_inventory(struct settings *settings, const struct config_sources *sources,
+                            struct buf *problems)
+{
+    struct error error = {0};
+    char *url = settings->inventory_url;
+    if (!url)
+        return;
+    if (http_client_check_url(url, &error) != RESULT_OK)
+        config_add_problem(sources, "inventory_url", problems, "%s", error.text);
+    for (size_t length = strlen(url); length > 0 && url[length - 1] == '/'; length--)
+        url[length - 1] = '\0';
+    if (settings->inventory_ca_file && access(settings->inventory_ca_file, R_OK) != 0)
+        config_add_problem(sources, "inventory_ca_file", problems, "can't be read");
 }
 
 static void check_reach(const struct settings *settings, const struct config_sources *sources,
@@ -126,7 +172,8 @@ static void check_reach(const struct settings *settings, const struct config_sou
 enum result settings_check_serving(struct settings *settings, const struct config_sources *sources,
                                    struct buf *problems)
 {
-    load_token(settings, sources, problems);
+    load_tokens(settings, sources, problems);
+    check_inventory(settings, sources, problems);
     check_reach(settings, sources, "orders_listen", &settings->orders_listen, problems);
     check_reach(settings, sources, "inventory_listen", &settings->inventory_listen, problems);
     return config_verdict(problems);

@@ -14,6 +14,12 @@ struct settings {
     char *location;
     struct listen_address orders_listen;
     struct listen_address inventory_listen;
+    char *inventory_url;
+    int64_t inventory_timeout_ms;
+    int64_t inventory_failures;
+    int64_t inventory_cool_down_ms;
+    char *inventory_token_file;
+    char *inventory_ca_file;
     char *api_token_file;
     bool allow_anonymous;
     struct string_list allowed_hosts;
@@ -26,7 +32,8 @@ struct settings {
     bool version;
 
     /* Derived: */
-    char *api_token; /* NULL: none is asked for */
+    char *api_token;       /* NULL: none is asked for */
+    char *inventory_token; /* NULL: none is sent */
     enum log_level level;
 };
 
