@@ -107,6 +107,9 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
     if (result != RESULT_OK)
         return result;
     accounts_refresh(api->accounts, data_dir);
+    result = history_new(data_dir, api->started_at_ms, &api->history, error);
+    if (result != RESULT_OK)
+        return result;
     return integrity_start(data_dir, identity->stopped_cleanly, &api->integrity, error);
 }
 
@@ -203,12 +206,28 @@ static void retire_events(struct appliance *appliance)
                                 clock_wall_ms(&clock_system) - days * DAY_MS);
 }
 
+static void add_history(const struct api *api)
+{
+    struct committer_stats stats;
+    struct accounting accounting;
+    committer_stats(api->committer, &stats);
+    struct history_totals totals = {
+        .sales = (int64_t)stats.events[COMMAND_CREATE_ORDER],
+        .cancellations = (int64_t)stats.events[COMMAND_CANCEL_ORDER],
+        .backlog = -1,
+    };
+    if (accounts_get(api->accounts, &accounting, NULL) == RESULT_OK)
+        totals.backlog = accounting_backlog(&accounting);
+    history_add(api->history, clock_wall_ms(api->clock), &totals);
+}
+
 static void tick(struct appliance *appliance, int64_t ticks)
 {
     for (int i = 0; i < SERVICE_COUNT; i++)
         http_server_sweep(appliance->api.services[i].server);
     disk_check(appliance->api.disk);
     accounts_refresh(appliance->api.accounts, appliance->settings->data_dir);
+    add_history(&appliance->api);
     if (ticks % RETIRE_EVERY_TICKS == 1)
         retire_events(appliance);
 }
@@ -287,6 +306,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     bool sound = !api->integrity || is_sound(api->integrity);
     integrity_stop(api->integrity);
     accounts_free(api->accounts);
+    history_free(api->history);
     if (api->journal && sound)
         result = close_journal(api->journal, error);
     else
