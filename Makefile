@@ -36,7 +36,7 @@ object     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
 # everything of the program but its main, for tests and benchmarks to link
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
-                 $(BUILD)/obj/gen/schema_journal.o
+                 $(BUILD)/obj/gen/schema_journal.o $(BUILD)/obj/gen/till_page_files.o
 BRIDGE_OBJ    := $(call object,$(filter-out bridge/main.c,$(BRIDGE))) \
                  $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o
 SUPPORT_OBJ   := $(call object,$(SUPPORT))
@@ -78,6 +78,10 @@ schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
 $(BUILD)/gen/schema_%.c: tools/embed-sql.sh $$(sort $$(wildcard schema/$$*/*.sql))
 	@mkdir -p $(@D)
 	@sh $< $(schema_symbol) $(filter %.sql,$^) > $@
+
+$(BUILD)/gen/till_page_files.c: tools/embed-page.sh $(wildcard appliance/page/*)
+	@mkdir -p $(@D)
+	@sh $< $(filter appliance/page/%,$^) > $@
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)

@@ -111,6 +111,9 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
     if (result != RESULT_OK)
         return result;
     accounts_refresh(api->accounts, data_dir, appliance->settings->bridge_dir);
+    result = history_new(data_dir, api->started_at_ms, &api->history, error);
+    if (result != RESULT_OK)
+        return result;
     return integrity_start(data_dir, identity->stopped_cleanly, &api->integrity, error);
 }
 
@@ -237,9 +240,7 @@ static void tell_status(struct appliance *appliance)
     struct error error = {0};
     int64_t backlog = 0;
     if (accounts_get(api->accounts, &accounting, &error) == RESULT_OK)
-        for (size_t i = 0; i < accounting.sink_count; i++)
-            if (accounting.sinks[i].pending > backlog)
-                backlog = accounting.sinks[i].pending;
+        backlog = accounting_backlog(&accounting);
     notify_status("selling on port %u; %lld events, %lld on their way to head office; disk %s",
                   http_server_port(api->services[0].server),
                   (long long)journal_head(api->journal).sequence, (long long)backlog,
@@ -266,6 +267,21 @@ static void start_watchdog(struct appliance *appliance)
     watchdog_add(&appliance->watchdog, "inventory", server_moves, api->services[1].server);
 }
 
+static void add_history(const struct api *api)
+{
+    struct committer_stats stats;
+    struct accounting accounting;
+    committer_stats(api->committer, &stats);
+    struct history_totals totals = {
+        .sales = (int64_t)stats.events[COMMAND_CREATE_ORDER],
+        .cancellations = (int64_t)stats.events[COMMAND_CANCEL_ORDER],
+        .backlog = -1,
+    };
+    if (accounts_get(api->accounts, &accounting, NULL) == RESULT_OK)
+        totals.backlog = accounting_backlog(&accounting);
+    history_add(api->history, clock_wall_ms(api->clock), &totals);
+}
+
 static void tick(struct appliance *appliance, int64_t ticks)
 {
     for (int i = 0; i < SERVICE_COUNT; i++)
@@ -273,6 +289,7 @@ static void tick(struct appliance *appliance, int64_t ticks)
     disk_check(appliance->api.disk);
     accounts_refresh(appliance->api.accounts, appliance->settings->data_dir,
                      appliance->settings->bridge_dir);
+    add_history(&appliance->api);
     if (ticks % RETIRE_EVERY_TICKS == 1)
         retire_events(appliance);
     if (ticks % STATUS_EVERY_TICKS == 0)
@@ -357,6 +374,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     bool sound = !api->integrity || is_sound(api->integrity);
     integrity_stop(api->integrity);
     accounts_free(api->accounts);
+    history_free(api->history);
     if (api->journal && sound)
         result = close_journal(api->journal, error);
     else

@@ -27,6 +27,10 @@ struct settings {
     int64_t idempotency_hours;
     int64_t retention_days;
     int64_t disk_reserve_mb;
+    char *shop_name; /* NULL: the location's name serves */
+    char *currency;  /* three upper-case letters */
+    char *locale;    /* a language tag; NULL: the browser's */
+    int64_t low_stock;
     char *log_level;
     bool json;
     bool help;
