@@ -11,15 +11,12 @@
 #include <stdint.h>
 
 #include "core/buf.h"
+#include "core/http_header.h"
 #include "core/result.h"
 
 enum { HTTP_CLIENT_HEADERS_MAX = 16, HTTP_CLIENT_HEADER_BYTES_MAX = 32 << 10 };
 
 struct http_client;
-
-struct http_header {
-    const char *name, *value;
-};
 
 struct http_request {
     const char *url;
