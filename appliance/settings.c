@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/access.h"
+
 #define AT(member) offsetof(struct settings, member)
 
 static const struct option OPTIONS[] = {
@@ -87,47 +89,14 @@ void settings_free(struct settings *settings)
     config_free_settings(&SETTINGS, settings);
 }
 
-static void load_token(struct settings *settings, const struct config_sources *sources,
-                       struct buf *problems)
-{
-    struct error error = {0};
-    bool exposed = false;
-    if (!settings->api_token_file)
-        return;
-    if (config_read_secret_file(settings->api_token_file, SETTINGS_TOKEN_MAX, &error,
-                                &settings->api_token, &exposed) != RESULT_OK) {
-        config_add_problem(sources, "api_token_file", problems, "%s", error.text);
-        return;
-    }
-    if (strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
-        config_add_problem(sources, "api_token_file", problems,
-                           "the token has fewer than %d characters", SETTINGS_TOKEN_MIN);
-    if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", settings->api_token_file),
-            LOG_TEXT("detail", "group or others may read the token"));
-}
-
-static void check_reach(const struct settings *settings, const struct config_sources *sources,
-                        const char *option, const struct listen_address *address,
-                        struct buf *problems)
-{
-    if (listen_address_is_loopback(address) || settings->api_token_file)
-        return;
-    if (!settings->allow_anonymous)
-        config_add_problem(sources, option, problems,
-                           "%s is not a loopback address, so api_token_file must be set (or "
-                           "allow_anonymous, if something else keeps strangers out)",
-                           address->host);
-    else
-        LOG(LOG_WARN, "settings.anonymous", LOG_TEXT("option", option),
-            LOG_TEXT("detail", "anyone who reaches this address can sell and cancel"));
-}
-
 enum result settings_check_serving(struct settings *settings, const struct config_sources *sources,
                                    struct buf *problems)
 {
-    load_token(settings, sources, problems);
-    check_reach(settings, sources, "orders_listen", &settings->orders_listen, problems);
-    check_reach(settings, sources, "inventory_listen", &settings->inventory_listen, problems);
+    bool has_token = settings->api_token_file != NULL;
+    access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
+    access_check_reach(sources, "orders_listen", &settings->orders_listen, has_token,
+                       settings->allow_anonymous, problems);
+    access_check_reach(sources, "inventory_listen", &settings->inventory_listen, has_token,
+                       settings->allow_anonymous, problems);
     return config_verdict(problems);
 }
