@@ -3,11 +3,13 @@
 #include "bridge/topology.h"
 #include "core/log.h"
 
-enum { MOVES_BYTES_MAX = 64 << 20, COUNT_EVERY_MS = 5000 };
+enum { MOVES_BYTES_MAX = 64 << 20, COUNT_EVERY_MS = 5000, PURGE_EVERY_MS = 3600000 };
 
 static const char MOVE_STOCK[] =
     "SELECT applied, at_location, of_product, now_stock FROM tillbox_move_stock($1::json)";
 static const char COUNT_BELOW_ZERO[] = "SELECT count(*) FROM products WHERE below_zero";
+static const char PURGE_KEYS[] =
+    "DELETE FROM inventory_keys WHERE created_at < now() - interval '72 hours'";
 
 /* One product of one event. */
 static void write_move(struct json_writer *writer, const struct envelope *event, size_t number,
@@ -125,6 +127,16 @@ static enum delivery apply(void *self, struct pg *pg, const struct envelope *con
     return done;
 }
 
+static enum delivery purge_keys(struct inventory *inventory, struct pg *pg, int64_t now_ms,
+                                struct error *error)
+{
+    if (inventory->purged_ms && now_ms - inventory->purged_ms < PURGE_EVERY_MS)
+        return DELIVERY_DONE;
+    inventory->purged_ms = now_ms;
+    return pg_run(pg, PURGE_KEYS, 0, NULL, NULL, error) == DELIVERY_DONE ? DELIVERY_DONE
+                                                                         : DELIVERY_DOWN;
+}
+
 static enum delivery tick(void *self, struct pg *pg, struct error *error)
 {
     struct inventory *inventory = self;
@@ -140,7 +152,7 @@ static enum delivery tick(void *self, struct pg *pg, struct error *error)
     inventory->counted_ms = now_ms;
     atomic_store(&inventory->below_zero, pg_int(rows, 0, 0));
     pg_free_rows(rows);
-    return DELIVERY_DONE;
+    return purge_keys(inventory, pg, now_ms, error);
 }
 
 void inventory_init(struct inventory *inventory, const struct clock *clock)

@@ -10,6 +10,7 @@ struct inventory {
     struct buf moves; /* of a batch, as a JSON array */
     const struct clock *clock;
     int64_t counted_ms;                    /* when below_zero was counted */
+    int64_t purged_ms;                     /* when old keys of requests were removed */
     atomic_int_least64_t below_zero;       /* products; -1 while it isn't known */
     atomic_int_least64_t went_below_total; /* how often a product went below zero */
 };

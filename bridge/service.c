@@ -66,6 +66,8 @@ static enum result start(struct running *running, struct error *error)
     running->api.clock = &clock_system;
     running->api.started_at_ms = clock_wall_ms(&clock_system);
     enum result result = consumer_start(&options, &running->api.consumer, error);
+    if (result == RESULT_OK && service->serves->start)
+        result = service->serves->start(service->self, &running->peers.postgres, error);
     return result == RESULT_OK ? http_server_start(&http, &running->server, error) : result;
 }
 
@@ -82,11 +84,12 @@ static void serve(struct running *running)
 static void stop_http(struct running *running)
 {
     const struct service *service = running->service;
-    if (!running->server)
-        return;
-    http_server_drain(running->server);
+    if (running->server)
+        http_server_drain(running->server);
     if (service->serves->drain)
         service->serves->drain(service->self);
+    if (!running->server)
+        return;
     for (int waited_ms = 0; waited_ms < DRAIN_MS && http_server_open_exchanges(running->server) > 0;
          waited_ms += DRAIN_POLL_MS)
         clock_sleep_ms(&clock_system, DRAIN_POLL_MS);

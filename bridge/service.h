@@ -13,6 +13,9 @@
 #include "core/http_server.h"
 
 struct service_ops {
+    /* Starts what `handle` needs, before the first request comes. NULL: nothing. */
+    enum result (*start)(void *self, const struct pg_options *postgres, struct error *error);
+
     /* Answers, or defers, what isn't one of the paths above; false if nothing is served there.
      * Called in the HTTP thread: it must not block. NULL: nothing else is served. */
     bool (*handle)(void *self, struct http_exchange *exchange);
@@ -21,7 +24,8 @@ struct service_ops {
     void (*put_status)(void *self, struct json_writer *writer);
     void (*put_metrics)(void *self, struct buf *text);
 
-    /* When no more requests come: answers those that were deferred. NULL if there are none. */
+    /* When no more requests come: answers those that were deferred, and those that had begun. Also
+     * called after a failed start. NULL: none are deferred. */
     void (*drain)(void *self);
 };
 

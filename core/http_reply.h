@@ -5,7 +5,7 @@
 #include "core/buf.h"
 #include "core/result.h"
 
-enum { HTTP_LOCATION_SIZE = 64, HTTP_REPLY_MAX = 8 << 20 };
+enum { HTTP_LOCATION_SIZE = 128, HTTP_REPLY_MAX = 8 << 20 };
 
 struct http_reply {
     int status;

@@ -106,3 +106,110 @@ BEGIN
    WHERE (m.stock < 0) <> (m.stock - s.change < 0);
 END
 $$;
+
+-- What requests with an Idempotency-Key were answered, so that their repetition changes nothing.
+CREATE TABLE inventory_keys (
+  key        bytea       PRIMARY KEY, -- SHA-256 of the key
+  request    bytea       NOT NULL,    -- SHA-256 of method, path and body
+  outcome    text        NOT NULL,
+  product    jsonb,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON inventory_keys (created_at);
+
+-- Head office's own change of a product's stock, logged under an event_id of its own. The outcome is
+-- done, not_found or insufficient; the product is as it is afterwards.
+CREATE FUNCTION tillbox_adjust_stock(event uuid, place text, product bigint, delta bigint,
+                                     note text)
+RETURNS TABLE (outcome text, product_row jsonb)
+LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+DECLARE
+  known products%ROWTYPE;
+BEGIN
+  SELECT * INTO known FROM products p
+   WHERE p.location = place AND p.product_id = product FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT 'not_found', NULL::jsonb;
+    RETURN;
+  ELSIF delta < 0 AND known.stock + delta < 0 THEN
+    RETURN QUERY SELECT 'insufficient', to_jsonb(known);
+    RETURN;
+  END IF;
+  INSERT INTO stock_logs (event_id, location, product_id, change, reason, note, occurred_at)
+  VALUES (event, place, product, delta, 'stock.adjusted', note, now());
+  UPDATE products p SET stock = p.stock + delta, updated_at = now()
+   WHERE p.location = place AND p.product_id = product
+  RETURNING * INTO known;
+  RETURN QUERY SELECT 'done', to_jsonb(known);
+END
+$$;
+
+-- A product of head office's. Without a number of its own it gets one from 1000000001 on, which no box
+-- counts to. One that only sales have named so far gets its name, and its stock is added. The outcome
+-- is done or exists.
+CREATE FUNCTION tillbox_add_product(event uuid, place text, product bigint, name text, amount bigint,
+                                    unit_price bigint, code text)
+RETURNS TABLE (outcome text, product_row jsonb)
+LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+DECLARE
+  known  products%ROWTYPE;
+  number bigint;
+BEGIN
+  LOOP
+    SELECT coalesce(product, max(p.product_id) + 1, 1000000001) INTO number FROM products p
+     WHERE p.location = place AND p.product_id BETWEEN 1000000001 AND 1999999999;
+    INSERT INTO products AS p (location, product_id, product_name, stock, price, sku)
+    VALUES (place, number, name, amount, unit_price, code)
+    ON CONFLICT (location, product_id) DO UPDATE
+      SET product_name = excluded.product_name, stock = p.stock + excluded.stock,
+          price = excluded.price, sku = excluded.sku, updated_at = now()
+     WHERE p.product_name IS NULL AND product IS NOT NULL
+    RETURNING * INTO known;
+    EXIT WHEN FOUND OR product IS NOT NULL;
+  END LOOP;
+  IF known.product_id IS NULL THEN
+    RETURN QUERY SELECT 'exists', to_jsonb(p) FROM products p
+                  WHERE p.location = place AND p.product_id = product;
+    RETURN;
+  END IF;
+  INSERT INTO stock_logs (event_id, location, product_id, change, reason, occurred_at)
+  VALUES (event, place, number, amount, 'product.created', now());
+  RETURN QUERY SELECT 'done', to_jsonb(known);
+END
+$$;
+
+-- Does what a request asks for, an object with a member `delta` or, for a new product, without; once
+-- for each key (NULL: none was given). The outcome may also be key_reused: the key is another
+-- request's. Raises 55P03 while the first request with this key is under way.
+CREATE FUNCTION tillbox_stock_request(its_key bytea, its_hash bytea, asked jsonb)
+RETURNS TABLE (outcome text, product_row jsonb)
+LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+DECLARE
+  known  inventory_keys%ROWTYPE;
+  answer record;
+BEGIN
+  IF its_key IS NOT NULL THEN
+    INSERT INTO inventory_keys (key, request, outcome) VALUES (its_key, its_hash, '')
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+      SELECT * INTO STRICT known FROM inventory_keys k WHERE k.key = its_key;
+      RETURN QUERY SELECT CASE WHEN known.request = its_hash THEN known.outcome
+                               ELSE 'key_reused' END, known.product;
+      RETURN;
+    END IF;
+  END IF;
+  IF asked ? 'delta' THEN
+    SELECT * INTO answer FROM tillbox_adjust_stock(
+      (asked ->> 'event_id')::uuid, asked ->> 'location', (asked ->> 'product_id')::bigint,
+      (asked ->> 'delta')::bigint, asked ->> 'reason');
+  ELSE
+    SELECT * INTO answer FROM tillbox_add_product(
+      (asked ->> 'event_id')::uuid, asked ->> 'location', (asked ->> 'product_id')::bigint,
+      asked ->> 'product_name', (asked ->> 'stock')::bigint, (asked ->> 'price')::bigint,
+      asked ->> 'sku');
+  END IF;
+  UPDATE inventory_keys k SET outcome = answer.outcome, product = answer.product_row
+   WHERE k.key = its_key;
+  RETURN QUERY SELECT answer.outcome, answer.product_row;
+END
+$$;
