@@ -18,6 +18,7 @@ static const struct command_entry COMMANDS[] = {
     {"replay", command_replay, "send parked events again, or a range, or what is in order.failed"},
     {"reconcile", command_reconcile, "compare the journal with head office; name what is missing"},
     {"migrate", command_migrate, "bring head office's database up to date"},
+    {"inventory", command_inventory, "keep head office's stock: take events, serve it over HTTP"},
     {"topology", command_topology, "declare exchanges and queues on head office's broker"},
     {"version", NULL, "print the version"},
 };

@@ -29,6 +29,14 @@ static const struct option OPTIONS[] = {
      "HOST:PORT", "address of /status, /healthz and /metrics"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
      "further names under which the status may be asked for, without ports"},
+    {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
+     0, 0, "HOST:PORT", "address of head office's stock (inventory)"},
+    {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
+     "file with the bearer token that clients must send; needed on any address but loopback "
+     "(inventory)"},
+    {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
+     "serve on any address without a token; only where something else keeps strangers out "
+     "(inventory)"},
     {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
      "debug, info, warn or error"},
     {"sink", OPTION_TEXT, OPTION_FLAG_ONLY, AT(sink), NULL, 0, 0, "SINK",
@@ -113,5 +121,6 @@ void settings_free(struct settings *settings)
 {
     forget_password(&settings->postgres_password);
     forget_password(&settings->amqp_password);
+    forget_password(&settings->api_token);
     config_free_settings(&SETTINGS, settings);
 }

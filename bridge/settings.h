@@ -15,6 +15,9 @@ struct settings {
     char *amqp_password_file;
     char *amqp_ca_file;
     struct listen_address status_listen;
+    struct listen_address inventory_listen;
+    char *api_token_file;
+    bool allow_anonymous;
     struct string_list allowed_hosts;
     char *log_level;
 
@@ -40,6 +43,7 @@ struct settings {
     /* Derived: */
     char *postgres_password; /* NULL: the URL's */
     char *amqp_password;     /* the same */
+    char *api_token;         /* of the services that check it; NULL: none is asked for */
     enum log_level level;
 };
 
