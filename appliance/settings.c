@@ -182,7 +182,7 @@ static void check_inventory(struct settings *settings, const struct config_sourc
     char *url = settings->inventory_url;
     if (!url)
         return;
-    if (http_client_check_url(url, &error) != RESULT_OK)
+    if (http_client_check_url(url, false, &error) != RESULT_OK)
         config_add_problem(sources, "inventory_url", problems, "%s", error.text);
     for (size_t length = strlen(url); length > 0 && url[length - 1] == '/'; length--)
         url[length - 1] = '\0';
