@@ -374,13 +374,13 @@ def test_templates_of_ones_own(office, notify, mail_certificates, tmp_path):
     ("Subject: {order}\n\n{order_id}\n", "{order}"), ("Subject: x\n\nno field\n", "{order_id}"),
     ("Subject: x\n\n{order_id\n", "alone"), ("{order_id}\n", "Subject"),
     ("Subject: {items}\n\n{order_id}\n", "subject"), (None, "can't open")])
-def test_a_bad_template_stops_the_start(office, tmp_path, text, fault):
+def test_a_bad_template_stops_the_start(tmp_path, text, fault):
     folder = tmp_path / "templates"
     folder.mkdir()
     (folder / "cancellation_alert.txt").write_text("Subject: x\n\n{order_id}\n")
     if text:
         (folder / "order_confirmation.txt").write_text(text)
-    done = run_notification(office, "--templates-dir", folder)
+    done = run_bridge("notification", "--templates-dir", folder)
     assert done.returncode == 2
     assert fault in done.stderr and "order_confirmation" in done.stderr
 
@@ -394,8 +394,8 @@ def test_a_bad_template_stops_the_start(office, tmp_path, text, fault):
     (("--notification-channels", "smtp", "--smtp-url", "smtp://u:p@x"), "smtp-url"),
     (("--notification-channels", "smtp", "--mail-from", "a@b\nBcc: c@d"), "mail-from"),
     (("--currency", "eur"), "currency")])
-def test_settings_that_cannot_work_stop_the_start(office, settings, named):
-    done = run_notification(office, *settings)
+def test_settings_that_cannot_work_stop_the_start(settings, named):
+    done = run_bridge("notification", *settings)
     assert done.returncode == 2 and named in done.stderr.replace("_", "-")
 
 
