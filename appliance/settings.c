@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/access.h"
 #include "core/http_client.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -158,32 +159,20 @@ void settings_free(struct settings *settings)
     config_free_settings(&SETTINGS, settings);
 }
 
-static void load_token(const char *option, const char *file, char **ret_token,
-                       const struct config_sources *sources, struct buf *problems)
+static void load_inventory_token(struct settings *settings, const struct config_sources *sources,
+                                 struct buf *problems)
 {
     struct error error = {0};
     bool exposed = false;
+    const char *file = settings->inventory_token_file;
     if (!file)
         return;
-    if (config_read_secret_file(file, SETTINGS_TOKEN_MAX, &error, ret_token, &exposed) !=
-        RESULT_OK) {
-        config_add_problem(sources, option, problems, "%s", error.text);
-        return;
-    }
-    if (exposed)
+    if (config_read_secret_file(file, ACCESS_TOKEN_MAX, &error, &settings->inventory_token,
+                                &exposed) != RESULT_OK)
+        config_add_problem(sources, "inventory_token_file", problems, "%s", error.text);
+    else if (exposed)
         LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", file),
             LOG_TEXT("detail", "group or others may read the token"));
-}
-
-static void load_tokens(struct settings *settings, const struct config_sources *sources,
-                        struct buf *problems)
-{
-    load_token("api_token_file", settings->api_token_file, &settings->api_token, sources, problems);
-    if (settings->api_token && strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
-        config_add_problem(sources, "api_token_file", problems,
-                           "the token has fewer than %d characters", SETTINGS_TOKEN_MIN);
-    load_token("inventory_token_file", settings->inventory_token_file, &settings->inventory_token,
-               sources, problems);
 }
 
 static void check_inventory(struct settings *settings, const struct config_sources *sources,
@@ -193,7 +182,7 @@ static void check_inventory(struct settings *settings, const struct config_sourc
     char *url = settings->inventory_url;
     if (!url)
         return;
-    if (http_client_check_url(url, &error) != RESULT_OK)
+    if (http_client_check_url(url, false, &error) != RESULT_OK)
         config_add_problem(sources, "inventory_url", problems, "%s", error.text);
     for (size_t length = strlen(url); length > 0 && url[length - 1] == '/'; length--)
         url[length - 1] = '\0';
@@ -201,28 +190,16 @@ static void check_inventory(struct settings *settings, const struct config_sourc
         config_add_problem(sources, "inventory_ca_file", problems, "can't be read");
 }
 
-static void check_reach(const struct settings *settings, const struct config_sources *sources,
-                        const char *option, const struct listen_address *address,
-                        struct buf *problems)
-{
-    if (listen_address_is_loopback(address) || settings->api_token_file)
-        return;
-    if (!settings->allow_anonymous)
-        config_add_problem(sources, option, problems,
-                           "%s is not a loopback address, so api_token_file must be set (or "
-                           "allow_anonymous, if something else keeps strangers out)",
-                           address->host);
-    else
-        LOG(LOG_WARN, "settings.anonymous", LOG_TEXT("option", option),
-            LOG_TEXT("detail", "anyone who reaches this address can sell and cancel"));
-}
-
 enum result settings_check_serving(struct settings *settings, const struct config_sources *sources,
                                    struct buf *problems)
 {
-    load_tokens(settings, sources, problems);
+    bool has_token = settings->api_token_file != NULL;
+    access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
+    load_inventory_token(settings, sources, problems);
     check_inventory(settings, sources, problems);
-    check_reach(settings, sources, "orders_listen", &settings->orders_listen, problems);
-    check_reach(settings, sources, "inventory_listen", &settings->inventory_listen, problems);
+    access_check_reach(sources, "orders_listen", &settings->orders_listen, has_token,
+                       settings->allow_anonymous, problems);
+    access_check_reach(sources, "inventory_listen", &settings->inventory_listen, has_token,
+                       settings->allow_anonymous, problems);
     return config_verdict(problems);
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ABANDON_POLL_MS = 50 };
+
 struct pg {
     struct pg_options options;
     PGconn *connection;
@@ -33,12 +35,28 @@ static enum delivery fail_down(const struct pg *pg, const char *what, struct err
     return DELIVERY_DOWN;
 }
 
+/* How long to wait at a time: whoever abandons a call doesn't want to wait for its deadline. */
+static int64_t slice_of(const struct pg *pg, int64_t left_ms)
+{
+    return pg->options.abandon && left_ms > ABANDON_POLL_MS ? ABANDON_POLL_MS : left_ms;
+}
+
 /* Waits until the socket can be read or written; false after a whole deadline of silence. A slow
  * line that moves is no broken one. */
 static bool wait_for_socket(const struct pg *pg, short events)
 {
     struct pollfd socket = {.fd = PQsocket(pg->connection), .events = events};
-    return poll(&socket, 1, (int)pg->options.deadline_ms) > 0;
+    int64_t left_ms = pg->options.deadline_ms;
+    while (left_ms > 0) {
+        if (pg->options.abandon && atomic_load(pg->options.abandon))
+            return false;
+        int64_t slice_ms = slice_of(pg, left_ms);
+        int ready = poll(&socket, 1, (int)slice_ms);
+        if (ready != 0)
+            return ready > 0;
+        left_ms -= slice_ms;
+    }
+    return false;
 }
 
 static enum delivery finish_connecting(const struct pg *pg, struct error *error)

@@ -6,6 +6,7 @@
 #ifndef TILLBOX_BRIDGE_PG_H
 #define TILLBOX_BRIDGE_PG_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ struct pg_options {
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;
+
+    /* Once it is true, calls end with DELIVERY_DOWN, also those under way. NULL: never. */
+    const atomic_bool *abandon;
 };
 
 /* DELIVERY_DOWN if it can't be had now. */
