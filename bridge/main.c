@@ -19,6 +19,7 @@ static const struct command_entry COMMANDS[] = {
     {"reconcile", command_reconcile, "compare the journal with head office; name what is missing"},
     {"migrate", command_migrate, "bring head office's database up to date"},
     {"topology", command_topology, "declare exchanges and queues on head office's broker"},
+    {"health", command_health, "ask what listens on status_listen whether it is well"},
     {"version", NULL, "print the version"},
 };
 
