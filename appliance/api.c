@@ -180,6 +180,7 @@ void api_submit(struct service *service, struct http_exchange *exchange, struct 
 }
 
 struct page_reading {
+    const char *bound; /* "after" or "before" */
     struct page *page;
     enum order_filter *filter;
     struct field_errors errors;
@@ -216,9 +217,9 @@ static void read_parameter(void *context, const char *name, const char *value)
 {
     struct page_reading *reading = context;
     struct field_errors *errors = &reading->errors;
-    if (strcmp(name, "after") == 0) {
+    if (strcmp(name, reading->bound) == 0) {
         if (!parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
-            field_errors_add(errors, "after", "must be an id: a whole number");
+            field_errors_add(errors, reading->bound, "must be an id: a whole number");
     } else if (strcmp(name, "limit") == 0) {
         if (!parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
             field_errors_add(errors, "limit", "must be a whole number from 1 to %d",
@@ -234,17 +235,31 @@ static void read_parameter(void *context, const char *name, const char *value)
     }
 }
 
+static bool read_parameters(struct http_exchange *exchange, struct page_reading *reading)
+{
+    field_errors_init(&reading->errors);
+    http_exchange_query(exchange, read_parameter, reading);
+    bool good = reading->errors.count == 0;
+    if (!good)
+        reply_invalid(http_exchange_reply(exchange), &reading->errors);
+    field_errors_done(&reading->errors);
+    return good;
+}
+
 bool api_read_page(struct http_exchange *exchange, struct page *ret_page,
                    enum order_filter *ret_filter)
 {
-    struct page_reading reading = {.page = ret_page, .filter = ret_filter};
+    struct page_reading reading = {.bound = "after", .page = ret_page, .filter = ret_filter};
     *ret_page = (struct page){.limit = QUERIES_PAGE_DEFAULT};
-    field_errors_init(&reading.errors);
-    http_exchange_query(exchange, read_parameter, &reading);
-    bool good = reading.errors.count == 0;
-    if (!good)
-        reply_invalid(http_exchange_reply(exchange), &reading.errors);
-    field_errors_done(&reading.errors);
+    return read_parameters(exchange, &reading);
+}
+
+bool api_read_latest(struct http_exchange *exchange, struct page_back *ret_page)
+{
+    struct page page = {.after = JSON_INTEGER_MAX, .limit = QUERIES_PAGE_DEFAULT};
+    struct page_reading reading = {.bound = "before", .page = &page};
+    bool good = read_parameters(exchange, &reading);
+    *ret_page = (struct page_back){.before = page.after, .limit = page.limit};
     return good;
 }
 

@@ -91,10 +91,9 @@ static void put_stock_checks(struct buf *out, const struct api *api)
     static const char NAME[] = "tillbox_stock_checks_total";
     static const int64_t STATES[] = {
         [BREAKER_CLOSED] = 0, [BREAKER_OPEN] = 1, [BREAKER_HALF_OPEN] = 2};
-    struct stock_check_stats stats;
-    if (!api->stock_check)
-        return;
-    stock_check_stats(api->stock_check, &stats);
+    struct stock_check_stats stats = {0};
+    if (api->stock_check)
+        stock_check_stats(api->stock_check, &stats);
     put_type(out, NAME, "counter", "Sales that the inventory service was to be asked about.");
     for (enum stock_check_outcome i = 0; i < STOCK_CHECK_OUTCOMES; i++)
         buf_append_format(out, "%s{outcome=\"%s\"} %" PRIu64 "\n", NAME,

@@ -107,7 +107,7 @@ static enum result try_once(struct remote_stock *remote, const char *url, int64_
     if (most_ms <= 0)
         return error_set(error, RESULT_TIMED_OUT, "no answer within the deadline");
     buf_clear(&remote->body);
-    enum result result = http_client_send(remote->client, &request, &status, &remote->body, error);
+    enum result result = http_client_call(remote->client, &request, &status, &remote->body, error);
     if (result != RESULT_OK)
         return result;
     return read_answer(status, &remote->body, product_id, ret_stock, error);

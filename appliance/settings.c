@@ -15,6 +15,8 @@ static const struct option OPTIONS[] = {
      "FILE", "settings file; only a file named here has to exist"},
     {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
      "folder of the journal, on a local disk"},
+    {"bridge_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(bridge_dir), NULL, 1, 1000, "DIR",
+     "folder of the bridge's files, where it has one of its own (default: data_dir)"},
     {"device_id", OPTION_TEXT, OPTION_EVERYWHERE, AT(device_id), NULL, 1, 64, "NAME",
      "who this box is to head office; fixed once the journal exists (default: box- and random "
      "digits)"},
@@ -50,6 +52,14 @@ static const struct option OPTIONS[] = {
      "events that head office has are removed from the journal after so many days; 0: never"},
     {"disk_reserve_mb", OPTION_INTEGER, OPTION_EVERYWHERE, AT(disk_reserve_mb), "64", 0, 65536,
      "MB", "disk space kept back for sales; at most 1/16 of the volume"},
+    {"shop_name", OPTION_TEXT, OPTION_EVERYWHERE, AT(shop_name), NULL, 1, 100, "TEXT",
+     "the shop's name on the till page and on receipts (default: the location)"},
+    {"currency", OPTION_TEXT, OPTION_EVERYWHERE, AT(currency), "EUR", 3, 3, "CODE",
+     "the shop's currency on the till page: three letters of ISO 4217"},
+    {"locale", OPTION_TEXT, OPTION_EVERYWHERE, AT(locale), NULL, 2, 35, "TAG",
+     "language and formats of the till page, such as de-AT (default: the browser's)"},
+    {"low_stock", OPTION_INTEGER, OPTION_EVERYWHERE, AT(low_stock), "5", 0, 1000000000, "N",
+     "the till page marks products of which so many or fewer are left"},
     {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
      "debug, info, warn or error"},
     {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
@@ -78,6 +88,38 @@ static void check_name(const struct config_sources *sources, const char *option,
                            "only letters, digits, \"-\", \"_\" and \".\" are allowed");
 }
 
+static void check_currency(const struct config_sources *sources, const char *currency,
+                           struct buf *problems)
+{
+    static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    if (currency && strspn(currency, LETTERS) != strlen(currency))
+        config_add_problem(sources, "currency", problems,
+                           "\"%s\" is no code of ISO 4217 such as EUR", currency);
+}
+
+/* As BCP 47 has it: subtags of 1 to 8 letters and digits, the first of 2 or 3 letters. */
+static bool is_language_tag(const char *tag)
+{
+    size_t length = 0;
+    for (const char *c = tag; *c; c++) {
+        length = *c == '-' ? 0 : length + 1;
+        if (!isalnum((unsigned char)*c) && *c != '-')
+            return false;
+        if (length > 8 || (*c == '-' && (c[1] == '-' || c[1] == '\0')))
+            return false;
+    }
+    size_t language = strcspn(tag, "-");
+    return language >= 2 && language <= 3 && strcspn(tag, "0123456789") >= language;
+}
+
+static void check_locale(const struct config_sources *sources, const char *locale,
+                         struct buf *problems)
+{
+    if (locale && !is_language_tag(locale))
+        config_add_problem(sources, "locale", problems, "\"%s\" is no language tag such as de-AT",
+                           locale);
+}
+
 enum result settings_load(int argc, char *const argv[], char *const environment[],
                           struct settings *settings, struct config_sources *sources,
                           struct buf *problems)
@@ -86,8 +128,14 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         config_load(&SETTINGS, argc, argv, environment, settings, sources, problems);
     if (result == RESULT_NO_MEMORY)
         return result;
+    if (!settings->bridge_dir && settings->data_dir)
+        settings->bridge_dir = strdup(settings->data_dir);
+    if (!settings->bridge_dir)
+        return RESULT_NO_MEMORY;
     check_name(sources, "device_id", settings->device_id, problems);
     check_name(sources, "location", settings->location, problems);
+    check_currency(sources, settings->currency, problems);
+    check_locale(sources, settings->locale, problems);
     settings->level = LOG_INFO;
     if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
         config_add_problem(sources, "log_level", problems,

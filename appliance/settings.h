@@ -10,6 +10,7 @@ enum { SETTINGS_TOKEN_MIN = 16, SETTINGS_TOKEN_MAX = 512 };
 struct settings {
     char *config;
     char *data_dir;
+    char *bridge_dir;
     char *device_id;
     char *location;
     struct listen_address orders_listen;
@@ -26,6 +27,10 @@ struct settings {
     int64_t idempotency_hours;
     int64_t retention_days;
     int64_t disk_reserve_mb;
+    char *shop_name; /* NULL: the location's name serves */
+    char *currency;  /* three upper-case letters */
+    char *locale;    /* a language tag; NULL: the browser's */
+    int64_t low_stock;
     char *log_level;
     bool json;
     bool help;

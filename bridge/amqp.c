@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "bridge/amqp_tls.h"
+
 enum {
     CHANNEL = 1,
     HEARTBEAT_S = 10,
@@ -37,7 +39,8 @@ struct amqp_delivery {
 struct amqp {
     struct amqp_options options;
     amqp_connection_state_t connection;
-    int socket; /* -1 until it is open */
+    int socket;             /* -1 until it is open */
+    struct error tls_error; /* what is wrong with the broker's certificate */
     uint64_t next_tag;
     atomic_int_least64_t deadline_ms; /* of the call under way */
 };
@@ -105,20 +108,23 @@ static struct timeval timeval_of(int64_t duration_ms)
     return (struct timeval){.tv_sec = duration_ms / 1000, .tv_usec = duration_ms % 1000 * 1000};
 }
 
-static amqp_socket_t *new_socket(struct amqp *amqp, bool tls)
+static amqp_socket_t *new_socket(struct amqp *amqp, const struct amqp_connection_info *peer,
+                                 struct error *error)
 {
-    if (!tls)
-        return amqp_tcp_socket_new(amqp->connection);
-    amqp_socket_t *socket = amqp_ssl_socket_new(amqp->connection);
-    if (!socket)
+    amqp_socket_t *socket =
+        peer->ssl ? amqp_ssl_socket_new(amqp->connection) : amqp_tcp_socket_new(amqp->connection);
+    if (!socket) {
+        error_write(error, "out of memory");
         return NULL;
-    amqp_ssl_socket_set_verify_peer(socket, 1);
-    amqp_ssl_socket_set_verify_hostname(socket, 1);
-    if (amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) != AMQP_STATUS_OK ||
-        (amqp->options.ca_file &&
-         amqp_ssl_socket_set_cacert(socket, amqp->options.ca_file) != AMQP_STATUS_OK))
-        return NULL;
-    return socket;
+    }
+    if (!peer->ssl)
+        return socket;
+    amqp_ssl_socket_set_verify_hostname(socket, 0); /* OpenSSL does, which knows addresses too */
+    if (amqp_tls_prepare(amqp_ssl_socket_get_context(socket), peer->host, amqp->options.ca_file,
+                         &amqp->tls_error) == RESULT_OK)
+        return socket;
+    *error = amqp->tls_error;
+    return NULL;
 }
 
 /* The kernel gives up on a peer that acknowledges nothing. */
@@ -172,20 +178,30 @@ static enum delivery open_channel(struct amqp *amqp, const struct amqp_connectio
     return check_reply("asking for confirms", amqp_get_rpc_reply(amqp->connection), NULL, error);
 }
 
+/* Why a certificate was refused says more than that the handshake failed. */
+static enum delivery fail_connecting(const struct amqp *amqp, int status, struct error *error)
+{
+    if (amqp->tls_error.text[0] != '\0')
+        error_write(error, "connecting: %s", amqp->tls_error.text);
+    else if (status == AMQP_STATUS_SSL_CONNECTION_FAILED)
+        error_write(error, "connecting: the TLS handshake failed; is this port one for TLS?");
+    else
+        return fail_status("connecting", status, error);
+    return DELIVERY_DOWN;
+}
+
 static enum delivery open_connection(struct amqp *amqp, const struct amqp_connection_info *peer,
                                      struct error *error)
 {
     struct timeval timeout = timeval_of(amqp->options.deadline_ms);
-    amqp_socket_t *socket = new_socket(amqp, peer->ssl != 0);
-    if (!socket) {
-        error_write(error, "the TLS settings can't be used");
+    amqp_socket_t *socket = new_socket(amqp, peer, error);
+    if (!socket)
         return DELIVERY_DOWN;
-    }
     amqp_set_handshake_timeout(amqp->connection, &timeout);
     amqp_set_rpc_timeout(amqp->connection, &timeout);
     int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
     if (status != AMQP_STATUS_OK)
-        return fail_status("connecting", status, error);
+        return fail_connecting(amqp, status, error);
     amqp->socket = amqp_get_sockfd(amqp->connection);
     set_socket_options(amqp->socket);
     begin_call(amqp);

@@ -1,6 +1,7 @@
 #include "bridge/pump.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 
 enum { PAGE_BYTES = 4 << 20 };
 
+static const int64_t ENDED_MS = INT64_MAX;
+
 struct pump {
     struct pump_options options;
     pthread_t thread;
@@ -20,6 +23,8 @@ struct pump {
     pthread_cond_t wake;
     bool nudged;
     bool stopping;
+
+    atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
 
     /* The thread's own: */
     struct journal_reader *journal;
@@ -318,6 +323,7 @@ static enum step conclude(struct pump *pump, const struct tally *tally,
 static bool wait_for(struct pump *pump, int64_t duration_ms, bool nudge_wakes)
 {
     int64_t until_ns = clock_monotonic_ns(pump->options.clock) + duration_ms * 1000000;
+    atomic_store(&pump->moved_ms, now_ms(pump));
     const struct timespec until = {.tv_sec = until_ns / 1000000000,
                                    .tv_nsec = until_ns % 1000000000};
     int timed_out = 0;
@@ -470,6 +476,7 @@ static void *run(void *context)
     do
         step = take_step(pump);
     while (step != STEP_STOP && !wait_for(pump, wait_after(pump, step), step == STEP_IDLE));
+    atomic_store(&pump->moved_ms, ENDED_MS);
     return NULL;
 }
 
@@ -497,6 +504,7 @@ static struct pump *pump_new(const struct pump_options *options)
     if (!pump)
         return NULL;
     pump->options = *options;
+    atomic_store(&pump->moved_ms, now_ms(pump));
     pthread_mutex_init(&pump->lock, NULL);
     pthread_cond_init(&pump->wake, NULL);
     breaker_init(&pump->breaker, &BREAKER);
@@ -536,6 +544,12 @@ void pump_nudge(struct pump *pump)
     pump->nudged = true;
     pthread_mutex_unlock(&pump->lock);
     pthread_cond_signal(&pump->wake);
+}
+
+bool pump_has_moved(struct pump *pump)
+{
+    int64_t moved_ms = atomic_load(&pump->moved_ms);
+    return moved_ms == ENDED_MS || now_ms(pump) - moved_ms < PUMP_STEP_MAX_MS;
 }
 
 void pump_watch(struct pump *pump)

@@ -17,6 +17,7 @@ enum {
     PUMP_DEAD_LETTER_RETRY_MS = 5000,
     PUMP_TRIP_AFTER = 5,
     PUMP_COOL_DOWN_MS = 2000,
+    PUMP_STEP_MAX_MS = 900000, /* a whole page over a slow line that moves */
 };
 
 struct pump;
@@ -37,6 +38,10 @@ void pump_nudge(struct pump *pump);
 
 /* Breaks off what hangs; about once a second, from any thread. */
 void pump_watch(struct pump *pump);
+
+/* Does the thread still go round? Waiting for a peer counts, up to PUMP_STEP_MAX_MS a step; so does
+ * a sink that has stopped. From any thread. */
+bool pump_has_moved(struct pump *pump);
 
 /* Ends the thread after the delivery under way, and frees the pump and its sink. */
 void pump_stop(struct pump *pump);

@@ -12,7 +12,9 @@ static const struct option OPTIONS[] = {
     {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
      "FILE", "settings file; only a file named here has to exist"},
     {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
-     "folder of the journal; bridge.db is kept beside it"},
+     "folder of the journal"},
+    {"bridge_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(bridge_dir), NULL, 1, 1000, "DIR",
+     "folder of bridge.db, if not the journal's: then the bridge needs no right to write there"},
     {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
      "head office's database, postgresql://…; without it the sink is off"},
     {"postgres_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_password_file), NULL, 0,
@@ -92,6 +94,10 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         config_load(&SETTINGS, argc, argv, environment, settings, sources, problems);
     if (result == RESULT_NO_MEMORY)
         return result;
+    if (!settings->bridge_dir && settings->data_dir)
+        settings->bridge_dir = strdup(settings->data_dir);
+    if (!settings->bridge_dir)
+        return RESULT_NO_MEMORY;
     load_password(sources, "postgres_password_file", settings->postgres_password_file,
                   &settings->postgres_password, problems);
     load_password(sources, "amqp_password_file", settings->amqp_password_file,

@@ -8,6 +8,7 @@
 struct settings {
     char *config;
     char *data_dir;
+    char *bridge_dir;
     char *postgres_url;
     char *postgres_password_file;
     char *amqp_url;

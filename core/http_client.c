@@ -95,7 +95,7 @@ static enum result transfer(struct http_client *client, int *ret_status, struct 
     return RESULT_OK;
 }
 
-enum result http_client_send(struct http_client *client, const struct http_request *request,
+enum result http_client_call(struct http_client *client, const struct http_request *request,
                              int *ret_status, struct buf *body, struct error *error)
 {
     const struct curl_setup_limits limits = {

@@ -11,15 +11,12 @@
 #include <stdint.h>
 
 #include "core/buf.h"
+#include "core/http_header.h"
 #include "core/result.h"
 
 enum { HTTP_CLIENT_HEADERS_MAX = 16, HTTP_CLIENT_HEADER_BYTES_MAX = 32 << 10 };
 
 struct http_client;
-
-struct http_header {
-    const char *name, *value;
-};
 
 struct http_request {
     const char *url;
@@ -40,7 +37,7 @@ void http_client_free(struct http_client *client);
  * is the limit of the answer. RESULT_TIMED_OUT, RESULT_UNREACHABLE (no name, no connection, or it
  * broke), RESULT_TOO_LARGE, RESULT_DENIED (the certificate), RESULT_MALFORMED (that was no HTTP),
  * RESULT_INVALID (the URL, a line end in a header), RESULT_NO_MEMORY. */
-MUST_CHECK enum result http_client_send(struct http_client *client,
+MUST_CHECK enum result http_client_call(struct http_client *client,
                                         const struct http_request *request, int *ret_status,
                                         struct buf *body, struct error *error);
 
