@@ -22,6 +22,7 @@ static const struct command_entry COMMANDS[] = {
     {"notification", command_notification,
      "tell customers about their orders; or list messages, retry failed ones"},
     {"topology", command_topology, "declare exchanges and queues on head office's broker"},
+    {"health", command_health, "ask what listens on status_listen whether it is well"},
     {"version", NULL, "print the version"},
 };
 
