@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/secret.h"
+
 #define AT(member) offsetof(struct settings, member)
 
 static const struct option OPTIONS[] = {
@@ -24,7 +26,8 @@ static const struct option OPTIONS[] = {
     {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
      0, 0, "HOST:PORT", "address of the inventory service"},
     {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
-     "file with the bearer token that clients must send; needed on any address but loopback"},
+     "file with the bearer token that clients must send; needed on any address but loopback "
+     "(default: the credential api-token)"},
     {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
      "serve on any address without a token; only where something else keeps strangers out"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
@@ -86,9 +89,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
 
 void settings_free(struct settings *settings)
 {
-    if (settings->api_token)
-        explicit_bzero(settings->api_token, strlen(settings->api_token));
-    free(settings->api_token);
+    secret_free(settings->api_token);
     settings->api_token = NULL;
     config_free_settings(&SETTINGS, settings);
 }
@@ -96,28 +97,19 @@ void settings_free(struct settings *settings)
 static void load_token(struct settings *settings, const struct config_sources *sources,
                        struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (!settings->api_token_file)
-        return;
-    if (config_read_secret_file(settings->api_token_file, SETTINGS_TOKEN_MAX, &error,
-                                &settings->api_token, &exposed) != RESULT_OK) {
-        config_add_problem(sources, "api_token_file", problems, "%s", error.text);
-        return;
-    }
-    if (strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
+    const struct secret_source source = {"api_token_file", settings->api_token_file, "api-token"};
+    secret_load(&source, sources, problems, &settings->api_token);
+    secret_warn_file(settings->api_token_file);
+    if (settings->api_token && strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
         config_add_problem(sources, "api_token_file", problems,
                            "the token has fewer than %d characters", SETTINGS_TOKEN_MIN);
-    if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", settings->api_token_file),
-            LOG_TEXT("detail", "group or others may read the token"));
 }
 
 static void check_reach(const struct settings *settings, const struct config_sources *sources,
                         const char *option, const struct listen_address *address,
                         struct buf *problems)
 {
-    if (listen_address_is_loopback(address) || settings->api_token_file)
+    if (listen_address_is_loopback(address) || settings->api_token_file || settings->api_token)
         return;
     if (!settings->allow_anonymous)
         config_add_problem(sources, option, problems,

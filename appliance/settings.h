@@ -5,7 +5,7 @@
 #include "core/config.h"
 #include "core/log.h"
 
-enum { SETTINGS_TOKEN_MIN = 16, SETTINGS_TOKEN_MAX = 512 };
+enum { SETTINGS_TOKEN_MIN = 16 };
 
 struct settings {
     char *config;

@@ -74,6 +74,7 @@ enum exit_code command_migrate(struct settings *settings, const struct config_so
     struct error error = {0};
     struct pg *pg = NULL;
     const struct pg_options options = {.url = settings->postgres_url,
+                                       .password = settings->postgres_password,
                                        .application_name = "tillbox-migrate",
                                        .deadline_ms = DEADLINE_MS,
                                        .clock = &clock_system};

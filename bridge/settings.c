@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(member) offsetof(struct settings, member)
+#include "core/secret.h"
 
-enum { PASSWORD_MAX = 512 };
+#define AT(member) offsetof(struct settings, member)
 
 static const struct option OPTIONS[] = {
     {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
@@ -17,10 +17,14 @@ static const struct option OPTIONS[] = {
      "folder of bridge.db, if not the journal's: then the bridge needs no right to write there"},
     {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
      "head office's database, postgresql://…; without it the sink is off"},
+    {"postgres_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_password_file), NULL, 0,
+     0, "FILE", "file with the database's password (default: the credential postgres-password)"},
     {"amqp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_url), NULL, 0, 0, "URL",
      "head office's broker, amqp:// or amqps://; without it the sink is off"},
     {"amqp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_password_file), NULL, 0, 0,
-     "FILE", "file with the broker's password, in place of the URL's"},
+     "FILE",
+     "file with the broker's password, in place of the URL's (default: the credential "
+     "amqp-password)"},
     {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that the broker's certificate must come from (amqps)"},
     {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
@@ -66,16 +70,17 @@ static const struct option OPTIONS[] = {
 
 const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 
-static void load_password(struct settings *settings, const struct config_sources *sources,
-                          struct buf *problems)
+static void load_secrets(struct settings *settings, const struct config_sources *sources,
+                         struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (!settings->amqp_password_file)
-        return;
-    if (config_read_secret_file(settings->amqp_password_file, PASSWORD_MAX, &error,
-                                &settings->amqp_password, &exposed) != RESULT_OK)
-        config_add_problem(sources, "amqp_password_file", problems, "%s", error.text);
+    const struct secret_source postgres = {"postgres_password_file",
+                                           settings->postgres_password_file, "postgres-password"};
+    const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
+                                       "amqp-password"};
+    secret_load(&postgres, sources, problems, &settings->postgres_password);
+    secret_load(&amqp, sources, problems, &settings->amqp_password);
+    secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
+    secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
 
 enum result settings_load(int argc, char *const argv[], char *const environment[],
@@ -90,7 +95,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         settings->bridge_dir = strdup(settings->data_dir);
     if (!settings->bridge_dir)
         return RESULT_NO_MEMORY;
-    load_password(settings, sources, problems);
+    load_secrets(settings, sources, problems);
     settings->level = LOG_INFO;
     if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
         config_add_problem(sources, "log_level", problems,
@@ -98,11 +103,18 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     return config_verdict(problems);
 }
 
+void settings_warn(const struct settings *settings)
+{
+    secret_warn_file(settings->postgres_password_file);
+    secret_warn_file(settings->amqp_password_file);
+    secret_warn_url("postgres_url", settings->postgres_url, "postgres_password_file");
+    secret_warn_url("amqp_url", settings->amqp_url, "amqp_password_file");
+}
+
 void settings_free(struct settings *settings)
 {
-    if (settings->amqp_password)
-        explicit_bzero(settings->amqp_password, strlen(settings->amqp_password));
-    free(settings->amqp_password);
-    settings->amqp_password = NULL;
+    secret_free(settings->postgres_password);
+    secret_free(settings->amqp_password);
+    settings->postgres_password = settings->amqp_password = NULL;
     config_free_settings(&SETTINGS, settings);
 }

@@ -10,6 +10,7 @@ struct settings {
     char *data_dir;
     char *bridge_dir;
     char *postgres_url;
+    char *postgres_password_file;
     char *amqp_url;
     char *amqp_password_file;
     char *amqp_ca_file;
@@ -37,7 +38,8 @@ struct settings {
     bool version;
 
     /* Derived: */
-    char *amqp_password; /* NULL: the URL's */
+    char *postgres_password; /* NULL: the URL's, if any */
+    char *amqp_password;     /* NULL: the URL's */
     enum log_level level;
 };
 
@@ -47,6 +49,9 @@ extern const struct option_set SETTINGS;
 MUST_CHECK enum result settings_load(int argc, char *const argv[], char *const environment[],
                                      struct settings *settings, struct config_sources *sources,
                                      struct buf *problems);
+/* Logs what a person should change, though it works. */
+void settings_warn(const struct settings *settings);
+
 void settings_free(struct settings *settings);
 
 #endif
