@@ -84,6 +84,49 @@ static void drop_notice(void *context, const PGresult *notice)
     (void)notice;
 }
 
+static bool is_number(const char *text)
+{
+    return text[strspn(text, "0123456789,")] == '\0';
+}
+
+/* Is this part what it should be, and not a piece of a password that wasn't percent-encoded? */
+static bool is_sound(const PQconninfoOption *part)
+{
+    if (!part->val)
+        return true;
+    if (strcmp(part->keyword, "port") == 0)
+        return is_number(part->val);
+    return strcmp(part->keyword, "host") != 0 || !strchr(part->val, '@');
+}
+
+/* libpq's own words about a URL that it can't read, or reads wrongly, quote it, password and all.
+ */
+static enum delivery check_url(const char *url, struct error *error)
+{
+    char *ignored = NULL;
+    PQconninfoOption *parts = PQconninfoParse(url, &ignored);
+    bool sound = parts != NULL;
+    for (PQconninfoOption *part = parts; part && part->keyword; part++)
+        sound = sound && is_sound(part);
+    PQfreemem(ignored);
+    PQconninfoFree(parts);
+    if (sound)
+        return DELIVERY_DONE;
+    error_write(error, "postgres_url can't be read; special characters in its user or password "
+                       "must be percent-encoded");
+    return DELIVERY_DOWN;
+}
+
+static enum delivery start_connecting(struct pg *pg, struct error *error)
+{
+    const struct pg_options *options = &pg->options;
+    const char *const values[] = {
+        options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
+        NULL};
+    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
+    return pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+}
+
 enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, struct error *error)
 {
     struct pg *pg = calloc(1, sizeof *pg);
@@ -92,12 +135,9 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
         return DELIVERY_DOWN;
     }
     pg->options = *options;
-    const char *const values[] = {
-        options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
-        NULL};
-    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
-    enum delivery done =
-        pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+    enum delivery done = check_url(options->url, error);
+    if (done == DELIVERY_DONE)
+        done = start_connecting(pg, error);
     if (done != DELIVERY_DONE) {
         pg_close(pg);
         return done;

@@ -21,7 +21,7 @@ enum { PG_SQLSTATE_SIZE = 6, PG_PARAMETERS_MAX = 12 };
 
 struct pg_options {
     const char *url;      /* a conninfo string or URI; TLS options belong in it */
-    const char *password; /* NULL: the URL's */
+    const char *password; /* in place of the URL's; NULL: the URL's, if any */
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;
