@@ -63,6 +63,11 @@ void amqp_watch(struct amqp *amqp, int64_t now_ms)
         shutdown(amqp->socket, SHUT_RDWR);
 }
 
+void amqp_break_off(struct amqp *amqp)
+{
+    shutdown(amqp->socket, SHUT_RDWR);
+}
+
 static enum delivery fail_status(const char *what, int status, struct error *error)
 {
     error_write(error, "%s: %s", what, amqp_error_string2(status));
@@ -453,8 +458,7 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
             continue;
         if (event.kind == AMQP_ACK && !returned)
             return DELIVERY_DONE;
-        error_write(error, returned ? "unroutable: no queue takes events of this type"
-                                    : "the broker said no (nack); a queue may be full");
+        error_write(error, "%s", returned ? AMQP_UNROUTABLE : AMQP_NACKED);
         return returned ? DELIVERY_REFUSED : DELIVERY_TRANSIENT;
     }
 }

@@ -36,6 +36,9 @@ void amqp_close(struct amqp *amqp);
 /* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
 void amqp_watch(struct amqp *amqp, int64_t now_ms);
 
+/* As amqp_watch(), at once, whatever the deadline. */
+void amqp_break_off(struct amqp *amqp);
+
 /* Declarations. `denied` is set when the broker forbids them to this user: then the channel is gone
  * and the connection must be made anew. */
 enum delivery amqp_declare_exchange(struct amqp *amqp, const char *name, const char *type,
@@ -116,6 +119,10 @@ enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *deli
                              struct error *error) MUST_CHECK;
 enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
                                 struct error *error) MUST_CHECK;
+
+/* Why the broker didn't take a message. */
+#define AMQP_UNROUTABLE "unroutable: no queue takes events of this type"
+#define AMQP_NACKED "the broker said no (nack); a queue may be full"
 
 /* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
 enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;

@@ -16,13 +16,22 @@
 struct pg;
 struct pg_rows;
 
-enum { PG_SQLSTATE_SIZE = 6, PG_PARAMETERS_MAX = 12 };
+enum {
+    PG_SQLSTATE_SIZE = 6,
+    PG_PARAMETERS_MAX = 12,
+    /* The server ends a statement after so long, also when we are no longer there. It counts from
+     * the statement's first byte, so a batch on a slow line must fit. */
+    PG_STATEMENT_LIMIT_MS = 120000,
+};
 
 struct pg_options {
     const char *url; /* a conninfo string or URI; TLS options belong in it */
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;
+
+    /* A descriptor that can be read as soon as every wait is to end; NULL: there is none. */
+    const int *break_off;
 };
 
 /* DELIVERY_DOWN if it can't be had now. */
