@@ -125,8 +125,8 @@ static int index_of(const char *word, const char *const words[], int count)
     return 0;
 }
 
-enum result ledger_open(const char *data_dir, const struct clock *clock, struct ledger **ret_ledger,
-                        struct error *error)
+enum result ledger_open(const char *bridge_dir, const struct clock *clock,
+                        struct ledger **ret_ledger, struct error *error)
 {
     char path[PATH_SIZE];
     struct ledger *ledger = calloc(1, sizeof *ledger);
@@ -134,7 +134,7 @@ enum result ledger_open(const char *data_dir, const struct clock *clock, struct 
         return RESULT_NO_MEMORY;
     ledger->clock = clock;
     pthread_mutex_init(&ledger->lock, NULL);
-    snprintf(path, sizeof path, "%s/bridge.db", data_dir);
+    snprintf(path, sizeof path, "%s/bridge.db", bridge_dir);
     enum result result = db_open(path, DB_SHARED, &ledger->db, error);
     if (result == RESULT_OK)
         result = migrate_up(ledger->db, APPLICATION_ID, SCHEMA_BRIDGE, SCHEMA_BRIDGE_count, error);

@@ -59,7 +59,7 @@ struct parked {
 const char *sink_state_text(enum sink_state state);
 const char *parked_state_text(enum parked_state state);
 
-MUST_CHECK enum result ledger_open(const char *data_dir, const struct clock *clock,
+MUST_CHECK enum result ledger_open(const char *bridge_dir, const struct clock *clock,
                                    struct ledger **ret_ledger, struct error *error);
 void ledger_close(struct ledger *ledger);
 

@@ -19,14 +19,10 @@ struct pg {
 /* The sessions' own limits, so that nothing of ours hangs on the server either. A pooler in
  * transaction mode refuses start-up options, so they are set in each transaction that needs them.
  */
-static const char *const KEYWORDS[] = {"dbname",
-                                       "application_name",
-                                       "connect_timeout",
-                                       "keepalives_idle",
-                                       "keepalives_interval",
-                                       "keepalives_count",
-                                       "tcp_user_timeout",
-                                       NULL};
+static const char *const KEYWORDS[] = {
+    "dbname",           "password",         "application_name",
+    "connect_timeout",  "keepalives_idle",  "keepalives_interval",
+    "keepalives_count", "tcp_user_timeout", NULL};
 
 /* libpq's messages end with a newline, and some go on with hints. */
 static void write_first_line(struct error *error, const char *what, const char *message)
@@ -84,7 +80,8 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
     }
     pg->options = *options;
     const char *const values[] = {
-        options->url, options->application_name, "10", "10", "5", "3", "15000", NULL};
+        options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
+        NULL};
     pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
     enum delivery done =
         pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);

@@ -25,7 +25,8 @@ enum {
 };
 
 struct pg_options {
-    const char *url; /* a conninfo string or URI; TLS options belong in it */
+    const char *url;      /* a conninfo string or URI; TLS options belong in it */
+    const char *password; /* NULL: the URL's */
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;

@@ -8,6 +8,8 @@
 
 enum { PAGE_BYTES = 4 << 20 };
 
+static const int64_t ENDED_MS = INT64_MAX;
+
 const char *pump_name(const struct pump *pump)
 {
     return pump->options.sink.ops->name;
@@ -67,6 +69,7 @@ enum step pump_go_down(struct pump *pump, const struct error *error)
 static bool wait_for(struct pump *pump, int64_t duration_ms, bool nudge_wakes)
 {
     int64_t until_ns = clock_monotonic_ns(pump->options.clock) + duration_ms * 1000000;
+    atomic_store(&pump->moved_ms, pump_now_ms(pump));
     const struct timespec until = {.tv_sec = until_ns / 1000000000,
                                    .tv_nsec = until_ns % 1000000000};
     int timed_out = 0;
@@ -133,6 +136,7 @@ static void *run(void *context)
     do
         step = take_step(pump);
     while (step != STEP_STOP && !pump_wait_after(pump, step));
+    atomic_store(&pump->moved_ms, ENDED_MS);
     return NULL;
 }
 
@@ -158,6 +162,7 @@ static struct pump *pump_new(const struct pump_options *options)
         return NULL;
     pump->options = *options;
     pump->in_doubt = options->in_doubt;
+    atomic_store(&pump->moved_ms, pump_now_ms(pump));
     pthread_mutex_init(&pump->lock, NULL);
     pthread_cond_init(&pump->wake, NULL);
     breaker_init(&pump->breaker, &BREAKER);
@@ -194,6 +199,12 @@ void pump_nudge(struct pump *pump)
     pump->nudged = true;
     pthread_mutex_unlock(&pump->lock);
     pthread_cond_signal(&pump->wake);
+}
+
+bool pump_has_moved(struct pump *pump)
+{
+    int64_t moved_ms = atomic_load(&pump->moved_ms);
+    return moved_ms == ENDED_MS || pump_now_ms(pump) - moved_ms < PUMP_STEP_MAX_MS;
 }
 
 void pump_watch(struct pump *pump)

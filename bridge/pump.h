@@ -18,6 +18,7 @@ enum {
     PUMP_DEAD_LETTER_RETRY_MS = 5000,
     PUMP_TRIP_AFTER = 5,
     PUMP_COOL_DOWN_MS = 2000,
+    PUMP_STEP_MAX_MS = 900000, /* a whole page over a slow line that moves */
 };
 
 struct pump;
@@ -40,6 +41,10 @@ void pump_nudge(struct pump *pump);
 
 /* Breaks off what hangs; about once a second, from any thread. */
 void pump_watch(struct pump *pump);
+
+/* Does the thread still go round? Waiting for a peer counts, up to PUMP_STEP_MAX_MS a step; so does
+ * a sink that has stopped. From any thread. */
+bool pump_has_moved(struct pump *pump);
 
 /* Asks the thread to end: it begins nothing more, and writes down what has been confirmed. */
 void pump_ask_to_stop(struct pump *pump);

@@ -19,6 +19,8 @@ struct pump {
     pthread_cond_t wake;
     bool nudged;
 
+    atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
+
     /* The thread's own: */
     struct journal_reader *journal;
     struct journal_info info;

@@ -14,7 +14,9 @@
 #include "bridge/pump.h"
 #include "bridge/status_api.h"
 #include "core/accounting.h"
+#include "core/notify.h"
 #include "core/nudge.h"
+#include "core/watchdog.h"
 
 enum {
     TICK_MS = 1000,
@@ -35,6 +37,7 @@ struct bridge {
     struct pump *pumps[PEERS_MAX];
     size_t pump_count;
     struct http_server *server;
+    struct watchdog watchdog;
 };
 
 /* Blocked in every thread; they are read from a descriptor. */
@@ -114,12 +117,12 @@ static enum result start_status(struct bridge *bridge, struct error *error)
 
 static enum result start(struct bridge *bridge, struct error *error)
 {
-    const char *data_dir = bridge->settings->data_dir;
-    enum result result = accounting_lock_bridge(data_dir, &bridge->lock, error);
+    const char *bridge_dir = bridge->settings->bridge_dir;
+    enum result result = accounting_lock_bridge(bridge_dir, &bridge->lock, error);
     if (result == RESULT_OK)
-        result = ledger_open(data_dir, &clock_system, &bridge->ledger, error);
+        result = ledger_open(bridge_dir, &clock_system, &bridge->ledger, error);
     if (result == RESULT_OK)
-        result = nudge_listen(data_dir, &bridge->nudges, error);
+        result = nudge_listen(bridge_dir, &bridge->nudges, error);
     if (result == RESULT_OK)
         result = start_status(bridge, error);
     return result == RESULT_OK ? start_pumps(bridge, error) : result;
@@ -130,6 +133,7 @@ static void tick(struct bridge *bridge)
     for (size_t i = 0; i < bridge->pump_count; i++)
         pump_watch(bridge->pumps[i]);
     http_server_sweep(bridge->server);
+    watchdog_tick(&bridge->watchdog);
 }
 
 /* Until SIGTERM or SIGINT. */
@@ -185,6 +189,25 @@ static bool stop(struct bridge *bridge)
     return true;
 }
 
+static bool pump_moves(void *context)
+{
+    return pump_has_moved(context);
+}
+
+static bool server_moves(void *context)
+{
+    return http_server_has_moved(context);
+}
+
+/* A pump that waits for head office moves. */
+static void start_watchdog(struct bridge *bridge)
+{
+    watchdog_init(&bridge->watchdog, &clock_system);
+    watchdog_add(&bridge->watchdog, "status", server_moves, bridge->server);
+    for (size_t i = 0; i < bridge->pump_count; i++)
+        watchdog_add(&bridge->watchdog, "pump", pump_moves, bridge->pumps[i]);
+}
+
 static void log_ready(const struct bridge *bridge)
 {
     LOG(LOG_INFO, "bridge.ready", LOG_TEXT("version", TILLBOX_VERSION),
@@ -228,8 +251,13 @@ enum exit_code command_run(struct settings *settings, const struct config_source
     enum result result = start(&bridge, &error);
     if (result == RESULT_OK) {
         log_ready(&bridge);
+        start_watchdog(&bridge);
+        notify_status("database %s, broker %s; `tillbox-bridge status` says where every event is",
+                      settings->postgres_url ? "on" : "off", settings->amqp_url ? "on" : "off");
+        notify_ready();
         serve(&bridge);
         LOG(LOG_INFO, "bridge.stopping");
+        notify_stopping();
     } else {
         LOG(LOG_ERROR, "bridge.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));

@@ -12,9 +12,13 @@ static const struct option OPTIONS[] = {
     {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
      "FILE", "settings file; only a file named here has to exist"},
     {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
-     "folder of the journal; bridge.db is kept beside it"},
+     "folder of the journal"},
+    {"bridge_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(bridge_dir), NULL, 1, 1000, "DIR",
+     "folder of bridge.db, if not the journal's: then the bridge needs no right to write there"},
     {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
      "head office's database, postgresql://…; without it the sink is off"},
+    {"postgres_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_password_file), NULL, 0,
+     0, "FILE", "file with the database's password, in place of the URL's"},
     {"amqp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_url), NULL, 0, 0, "URL",
      "head office's broker, amqp:// or amqps://; without it the sink is off"},
     {"amqp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_password_file), NULL, 0, 0,
@@ -64,16 +68,22 @@ static const struct option OPTIONS[] = {
 
 const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 
-static void load_password(struct settings *settings, const struct config_sources *sources,
-                          struct buf *problems)
+static void load_password(const struct config_sources *sources, const char *option,
+                          const char *path, char **password, struct buf *problems)
 {
     struct error error = {0};
     bool exposed = false;
-    if (!settings->amqp_password_file)
-        return;
-    if (config_read_secret_file(settings->amqp_password_file, PASSWORD_MAX, &error,
-                                &settings->amqp_password, &exposed) != RESULT_OK)
-        config_add_problem(sources, "amqp_password_file", problems, "%s", error.text);
+    if (path &&
+        config_read_secret_file(path, PASSWORD_MAX, &error, password, &exposed) != RESULT_OK)
+        config_add_problem(sources, option, problems, "%s", error.text);
+}
+
+static void forget_password(char **password)
+{
+    if (*password)
+        explicit_bzero(*password, strlen(*password));
+    free(*password);
+    *password = NULL;
 }
 
 enum result settings_load(int argc, char *const argv[], char *const environment[],
@@ -84,7 +94,14 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         config_load(&SETTINGS, argc, argv, environment, settings, sources, problems);
     if (result == RESULT_NO_MEMORY)
         return result;
-    load_password(settings, sources, problems);
+    if (!settings->bridge_dir && settings->data_dir)
+        settings->bridge_dir = strdup(settings->data_dir);
+    if (!settings->bridge_dir)
+        return RESULT_NO_MEMORY;
+    load_password(sources, "postgres_password_file", settings->postgres_password_file,
+                  &settings->postgres_password, problems);
+    load_password(sources, "amqp_password_file", settings->amqp_password_file,
+                  &settings->amqp_password, problems);
     settings->level = LOG_INFO;
     if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
         config_add_problem(sources, "log_level", problems,
@@ -94,9 +111,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
 
 void settings_free(struct settings *settings)
 {
-    if (settings->amqp_password)
-        explicit_bzero(settings->amqp_password, strlen(settings->amqp_password));
-    free(settings->amqp_password);
-    settings->amqp_password = NULL;
+    forget_password(&settings->postgres_password);
+    forget_password(&settings->amqp_password);
     config_free_settings(&SETTINGS, settings);
 }

@@ -8,7 +8,9 @@
 struct settings {
     char *config;
     char *data_dir;
+    char *bridge_dir;
     char *postgres_url;
+    char *postgres_password_file;
     char *amqp_url;
     char *amqp_password_file;
     char *amqp_ca_file;
@@ -36,7 +38,8 @@ struct settings {
     bool version;
 
     /* Derived: */
-    char *amqp_password; /* NULL: the URL's */
+    char *postgres_password; /* NULL: the URL's */
+    char *amqp_password;     /* the same */
     enum log_level level;
 };
 

@@ -7,7 +7,7 @@
 
 #include "core/db.h"
 
-enum { SCHEMA_VERSION_KNOWN = 1, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
+enum { SCHEMA_VERSION_KNOWN = 2, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
 
 #define READER_STATEMENTS(X)                                                                  \
     X(INFO, "SELECT journal_id, device_id, location, chain_anchor_sequence FROM meta")        \
@@ -68,9 +68,9 @@ static enum result check_schema(struct db *db, struct error *error)
     enum result result = db_query_int(db, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version == 0)
         return error_set(error, RESULT_NOT_FOUND, "the journal is being created");
-    if (result == RESULT_OK && version != SCHEMA_VERSION_KNOWN)
+    if (result == RESULT_OK && version > SCHEMA_VERSION_KNOWN)
         return error_set(error, RESULT_UNSUPPORTED,
-                         "the journal has schema version %lld, this program knows %d",
+                         "the journal has schema version %lld, this program knows up to %d",
                          (long long)version, SCHEMA_VERSION_KNOWN);
     return result;
 }

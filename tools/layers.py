@@ -27,7 +27,7 @@ RULES = [
     ("vendor", "ini.h", "core/config*.c"),
     ("vendor", "sqlite3.h", "core/db.c core/db.h"),
     ("vendor", "openssl/*", "core/sha256.c bridge/amqp_tls.c"),
-    ("vendor", "curl/*", "core/http_client.c"),
+    ("vendor", "curl/*", "core/curl_setup.* core/http_client.c core/smtp_client.c"),
     ("vendor", "systemd/*", "core/notify.c"),
     ("vendor", "libpq-fe.h", "bridge/pg.c"),
     ("vendor", "amqp*.h rabbitmq-c/*", "bridge/amqp.c"),

@@ -189,6 +189,8 @@ PLANTS = [
           TSAN, r'ThreadSanitizer: data race'),
 
     # what the box promises
+    Plant("fuzz-answer", "core/json_writer.c", r"(const char[]){'\\', special}, 2", "&special, 1",
+          "tools/fuzz.sh form", r"fuzz_form: FAILED"),
     Plant("answer-before-commit", "appliance/committer.c", COMMIT_FIRST, ANSWER_FIRST,
           "make check-crash KILLS=10", r'was acknowledged and is not there'),
     Plant("flush-left-out", "core/db.c", "PRAGMA synchronous=FULL; PRAGMA cache_size=-4096",
