@@ -26,7 +26,13 @@ struct amqp_options {
     const struct clock *clock;
 };
 
-/* DELIVERY_DOWN if it can't be had now. */
+/* Not connected yet; NULL without memory. amqp_watch() and amqp_break_off() work from here on. */
+struct amqp *amqp_new(const struct amqp_options *options) MUST_CHECK;
+
+/* Once. DELIVERY_DOWN if the broker can't be had now: then there is only amqp_close(). */
+enum delivery amqp_open(struct amqp *amqp, struct error *error) MUST_CHECK;
+
+/* Both at once. */
 enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
                            struct error *error) MUST_CHECK;
 

@@ -33,17 +33,22 @@ static void detach(void *self)
     amqp_close(amqp);
 }
 
+/* The watchdog may look at the connection while it is being made. */
 static enum delivery connect(struct sink_rabbitmq *sink, struct error *error)
 {
-    struct amqp *amqp = NULL;
-    enum delivery done = amqp_connect(sink->options, &amqp, error);
-    if (done != DELIVERY_DONE)
-        return done;
+    struct amqp *amqp = amqp_new(sink->options);
+    if (!amqp) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
     pthread_mutex_lock(&sink->lock);
     sink->amqp = amqp;
     pthread_mutex_unlock(&sink->lock);
     sink->window = WINDOW_START;
-    return DELIVERY_DONE;
+    enum delivery done = amqp_open(amqp, error);
+    if (done != DELIVERY_DONE)
+        detach(sink);
+    return done;
 }
 
 static enum delivery attach(void *self, struct journal_reader *journal,
