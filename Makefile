@@ -59,7 +59,12 @@ $(BUILD)/bridge: $(BUILD)/obj/bridge/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq -lssl
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
+# An archive: a test takes from it what it needs.
+$(BUILD)/libbridge.a: $(BRIDGE_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY) $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
