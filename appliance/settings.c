@@ -8,6 +8,7 @@
 
 #include "core/access.h"
 #include "core/http_client.h"
+#include "core/secret.h"
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -42,7 +43,8 @@ static const struct option OPTIONS[] = {
     {"inventory_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that its certificate must come from; else one the system trusts"},
     {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
-     "file with the bearer token that clients must send; needed on any address but loopback"},
+     "file with the bearer token that clients must send; needed on any address but loopback "
+     "(default: the credential api-token)"},
     {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
      "serve on any address without a token; only where something else keeps strangers out"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
@@ -144,35 +146,20 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     return config_verdict(problems);
 }
 
-static void forget(char **secret)
-{
-    if (*secret)
-        explicit_bzero(*secret, strlen(*secret));
-    free(*secret);
-    *secret = NULL;
-}
-
 void settings_free(struct settings *settings)
 {
-    forget(&settings->api_token);
-    forget(&settings->inventory_token);
+    secret_forget(&settings->api_token);
+    secret_forget(&settings->inventory_token);
     config_free_settings(&SETTINGS, settings);
 }
 
 static void load_inventory_token(struct settings *settings, const struct config_sources *sources,
                                  struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    const char *file = settings->inventory_token_file;
-    if (!file)
-        return;
-    if (config_read_secret_file(file, ACCESS_TOKEN_MAX, &error, &settings->inventory_token,
-                                &exposed) != RESULT_OK)
-        config_add_problem(sources, "inventory_token_file", problems, "%s", error.text);
-    else if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", file),
-            LOG_TEXT("detail", "group or others may read the token"));
+    const struct secret_source source = {"inventory_token_file", settings->inventory_token_file,
+                                         "inventory-token"};
+    secret_load(&source, sources, problems, &settings->inventory_token);
+    secret_warn_file(settings->inventory_token_file);
 }
 
 static void check_inventory(struct settings *settings, const struct config_sources *sources,
@@ -193,8 +180,8 @@ static void check_inventory(struct settings *settings, const struct config_sourc
 enum result settings_check_serving(struct settings *settings, const struct config_sources *sources,
                                    struct buf *problems)
 {
-    bool has_token = settings->api_token_file != NULL;
     access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
+    bool has_token = settings->api_token_file || settings->api_token;
     load_inventory_token(settings, sources, problems);
     check_inventory(settings, sources, problems);
     access_check_reach(sources, "orders_listen", &settings->orders_listen, has_token,

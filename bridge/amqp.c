@@ -38,7 +38,14 @@ void amqp_end_call(struct amqp *amqp)
 void amqp_watch(struct amqp *amqp, int64_t now_ms)
 {
     if (now_ms >= atomic_load(&amqp->deadline_ms))
-        shutdown(amqp->socket, SHUT_RDWR);
+        amqp_break_off(amqp);
+}
+
+void amqp_break_off(struct amqp *amqp)
+{
+    int socket = atomic_load(&amqp->socket);
+    if (socket >= 0)
+        shutdown(socket, SHUT_RDWR);
 }
 
 enum delivery amqp_fail_status(const char *what, int status, struct error *error)
@@ -181,29 +188,31 @@ static enum delivery open_connection(struct amqp *amqp, const struct amqp_connec
     int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
     if (status != AMQP_STATUS_OK)
         return fail_connecting(amqp, status, error);
-    amqp->socket = amqp_get_sockfd(amqp->connection);
-    set_socket_options(amqp->socket);
+    atomic_store(&amqp->socket, amqp_get_sockfd(amqp->connection));
+    set_socket_options(atomic_load(&amqp->socket));
     amqp_begin_call(amqp);
     enum delivery done = open_channel(amqp, peer, error);
     amqp_end_call(amqp);
     return done;
 }
 
-enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
-                           struct error *error)
+struct amqp *amqp_new(const struct amqp_options *options)
+{
+    struct amqp *amqp = calloc(1, sizeof *amqp);
+    if (!amqp)
+        return NULL;
+    amqp->options = *options;
+    atomic_store(&amqp->socket, -1);
+    amqp->next_tag = 1;
+    amqp_end_call(amqp);
+    return amqp;
+}
+
+enum delivery amqp_open(struct amqp *amqp, struct error *error)
 {
     char url[URL_MAX];
     struct amqp_connection_info peer;
-    struct amqp *amqp = calloc(1, sizeof *amqp);
-    if (!amqp) {
-        error_write(error, "out of memory");
-        return DELIVERY_DOWN;
-    }
-    amqp->options = *options;
-    amqp->socket = -1;
-    amqp->next_tag = 1;
-    amqp_end_call(amqp);
-    snprintf(url, sizeof url, "%s", options->url); /* parsing writes into it */
+    snprintf(url, sizeof url, "%s", amqp->options.url); /* parsing writes into it */
     enum delivery done = DELIVERY_DOWN;
     amqp->connection = amqp_new_connection();
     if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
@@ -211,20 +220,30 @@ enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret
     else
         done = open_connection(amqp, &peer, error);
     explicit_bzero(url, sizeof url);
-    if (done != DELIVERY_DONE) {
-        amqp_close(amqp);
-        return done;
+    return done;
+}
+
+enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
+                           struct error *error)
+{
+    struct amqp *amqp = amqp_new(options);
+    if (!amqp) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
     }
-    *ret_amqp = amqp;
-    return DELIVERY_DONE;
+    enum delivery done = amqp_open(amqp, error);
+    if (done == DELIVERY_DONE)
+        *ret_amqp = amqp;
+    else
+        amqp_close(amqp);
+    return done;
 }
 
 void amqp_close(struct amqp *amqp)
 {
     if (!amqp)
         return;
-    if (amqp->socket >= 0)
-        shutdown(amqp->socket, SHUT_RDWR);
+    amqp_break_off(amqp);
     if (amqp->connection)
         amqp_destroy_connection(amqp->connection);
     free(amqp);
@@ -433,8 +452,7 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
             continue;
         if (event.kind == AMQP_ACK && !returned)
             return DELIVERY_DONE;
-        error_write(error, returned ? "unroutable: no queue takes events of this type"
-                                    : "the broker said no (nack); a queue may be full");
+        error_write(error, "%s", returned ? AMQP_UNROUTABLE : AMQP_NACKED);
         return returned ? DELIVERY_REFUSED : DELIVERY_TRANSIENT;
     }
 }

@@ -6,22 +6,17 @@
 
 #include "core/http_client.h"
 #include "core/mime.h"
+#include "core/secret.h"
 #include "core/smtp_client.h"
 
-enum { SECRET_MIN = 16, SECRET_MAX = 512 };
+enum { SECRET_MIN = 16 };
 
 static void load_secret(const struct config_sources *sources, const char *option, const char *file,
-                        char **ret_secret, struct buf *problems)
+                        const char *credential, char **ret_secret, struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (!file)
-        return;
-    if (config_read_secret_file(file, SECRET_MAX, &error, ret_secret, &exposed) != RESULT_OK)
-        config_add_problem(sources, option, problems, "%s", error.text);
-    else if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", file),
-            LOG_TEXT("detail", "group or others may read the secret"));
+    const struct secret_source source = {option, file, credential};
+    secret_load(&source, sources, problems, ret_secret);
+    secret_warn_file(file);
 }
 
 static void check_file(const struct config_sources *sources, const char *option, const char *file,
@@ -35,13 +30,13 @@ static void check_webhook(struct settings *settings, const struct config_sources
                           struct buf *problems)
 {
     struct error error = {0};
-    load_secret(sources, "webhook_secret_file", settings->webhook_secret_file,
+    load_secret(sources, "webhook_secret_file", settings->webhook_secret_file, "webhook-secret",
                 &settings->webhook_secret, problems);
     if (!settings->webhook_url)
         config_add_problem(sources, "webhook_url", problems, "isn't set");
     else if (http_client_check_url(settings->webhook_url, true, &error) != RESULT_OK)
         config_add_problem(sources, "webhook_url", problems, "%s", error.text);
-    if (!settings->webhook_secret_file)
+    if (!settings->webhook_secret_file && !settings->webhook_secret)
         config_add_problem(sources, "webhook_secret_file", problems, "isn't set");
     else if (settings->webhook_secret && strlen(settings->webhook_secret) < SECRET_MIN)
         config_add_problem(sources, "webhook_secret_file", problems,
@@ -60,7 +55,7 @@ static void check_smtp(struct settings *settings, const struct config_sources *s
                        struct buf *problems)
 {
     struct error error = {0};
-    load_secret(sources, "smtp_password_file", settings->smtp_password_file,
+    load_secret(sources, "smtp_password_file", settings->smtp_password_file, "smtp-password",
                 &settings->smtp_password, problems);
     if (!settings->smtp_url)
         config_add_problem(sources, "smtp_url", problems, "isn't set");

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(member) offsetof(struct settings, member)
+#include "core/secret.h"
 
-enum { PASSWORD_MAX = 512 };
+#define AT(member) offsetof(struct settings, member)
 
 static const struct option OPTIONS[] = {
     {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
@@ -18,11 +18,13 @@ static const struct option OPTIONS[] = {
     {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
      "head office's database, postgresql://…; without it the sink is off"},
     {"postgres_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_password_file), NULL, 0,
-     0, "FILE", "file with the database's password, in place of the URL's"},
+     0, "FILE", "file with the database's password (default: the credential postgres-password)"},
     {"amqp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_url), NULL, 0, 0, "URL",
      "head office's broker, amqp:// or amqps://; without it the sink is off"},
     {"amqp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_password_file), NULL, 0, 0,
-     "FILE", "file with the broker's password, in place of the URL's"},
+     "FILE",
+     "file with the broker's password, in place of the URL's (default: the credential "
+     "amqp-password)"},
     {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that the broker's certificate must come from (amqps)"},
     {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
@@ -110,22 +112,17 @@ static const struct option OPTIONS[] = {
 
 const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 
-static void load_password(const struct config_sources *sources, const char *option,
-                          const char *path, char **password, struct buf *problems)
+static void load_secrets(struct settings *settings, const struct config_sources *sources,
+                         struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (path &&
-        config_read_secret_file(path, PASSWORD_MAX, &error, password, &exposed) != RESULT_OK)
-        config_add_problem(sources, option, problems, "%s", error.text);
-}
-
-static void forget_password(char **password)
-{
-    if (*password)
-        explicit_bzero(*password, strlen(*password));
-    free(*password);
-    *password = NULL;
+    const struct secret_source postgres = {"postgres_password_file",
+                                           settings->postgres_password_file, "postgres-password"};
+    const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
+                                       "amqp-password"};
+    secret_load(&postgres, sources, problems, &settings->postgres_password);
+    secret_load(&amqp, sources, problems, &settings->amqp_password);
+    secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
+    secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
 
 enum result settings_load(int argc, char *const argv[], char *const environment[],
@@ -140,10 +137,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         settings->bridge_dir = strdup(settings->data_dir);
     if (!settings->bridge_dir)
         return RESULT_NO_MEMORY;
-    load_password(sources, "postgres_password_file", settings->postgres_password_file,
-                  &settings->postgres_password, problems);
-    load_password(sources, "amqp_password_file", settings->amqp_password_file,
-                  &settings->amqp_password, problems);
+    load_secrets(settings, sources, problems);
     settings->level = LOG_INFO;
     if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
         config_add_problem(sources, "log_level", problems,
@@ -151,12 +145,20 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     return config_verdict(problems);
 }
 
+void settings_warn(const struct settings *settings)
+{
+    secret_warn_file(settings->postgres_password_file);
+    secret_warn_file(settings->amqp_password_file);
+    secret_warn_url("postgres_url", settings->postgres_url, "postgres_password_file");
+    secret_warn_url("amqp_url", settings->amqp_url, "amqp_password_file");
+}
+
 void settings_free(struct settings *settings)
 {
-    forget_password(&settings->postgres_password);
-    forget_password(&settings->amqp_password);
-    forget_password(&settings->api_token);
-    forget_password(&settings->webhook_secret);
-    forget_password(&settings->smtp_password);
+    secret_forget(&settings->postgres_password);
+    secret_forget(&settings->amqp_password);
+    secret_forget(&settings->api_token);
+    secret_forget(&settings->webhook_secret);
+    secret_forget(&settings->smtp_password);
     config_free_settings(&SETTINGS, settings);
 }

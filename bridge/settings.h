@@ -58,7 +58,7 @@ struct settings {
     bool version;
 
     /* Derived: */
-    char *postgres_password; /* NULL: the URL's */
+    char *postgres_password; /* NULL: the URL's, if any */
     char *amqp_password;     /* the same */
     char *api_token;         /* of the services that check it; NULL: none is asked for */
     char *webhook_secret;    /* of notifications, and … */
@@ -72,6 +72,9 @@ extern const struct option_set SETTINGS;
 MUST_CHECK enum result settings_load(int argc, char *const argv[], char *const environment[],
                                      struct settings *settings, struct config_sources *sources,
                                      struct buf *problems);
+/* Logs what a person should change, though it works. */
+void settings_warn(const struct settings *settings);
+
 void settings_free(struct settings *settings);
 
 #endif
