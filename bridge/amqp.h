@@ -16,7 +16,13 @@
 
 struct amqp;
 
-enum { AMQP_ID_SIZE = 37, AMQP_HEADERS_MAX = 6 };
+enum {
+    AMQP_ID_SIZE = 37,
+    AMQP_TYPE_SIZE = 64,
+    AMQP_NAME_SIZE = 256, /* any short text of AMQP, with a NUL */
+    AMQP_HEADERS_MAX = 6,
+    AMQP_FOREIGN_HEADERS_MAX = 16 << 10, /* bytes; more don't go along to the dead letters */
+};
 
 struct amqp_options {
     const char *url;      /* amqp:// or amqps://, with user, password and virtual host */
@@ -102,27 +108,6 @@ struct amqp_event {
 enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
                         struct error *error) MUST_CHECK;
 
-/* Taking messages off a queue, one at a time. */
-struct amqp_delivery;
-
-/* `*ret_delivery` is NULL if the queue is empty; otherwise the caller frees it. What is neither
- * acknowledged nor given back returns to the queue when the connection closes. */
-enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
-                       struct error *error) MUST_CHECK;
-void amqp_delivery_free(struct amqp_delivery *delivery);
-
-/* The message's own id and type; "" if it has none. */
-const char *amqp_delivery_id(const struct amqp_delivery *delivery);
-const char *amqp_delivery_type(const struct amqp_delivery *delivery);
-
-/* Publishes it again, with all its properties, and waits for the confirm. Nothing else may be on
- * its way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked. */
-enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
-                           const char *exchange, const char *key, struct error *error) MUST_CHECK;
-enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
-                               struct error *error) MUST_CHECK;
-enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
-                             struct error *error) MUST_CHECK;
 enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
                                 struct error *error) MUST_CHECK;
 

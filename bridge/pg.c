@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUMBER_SIZE = 12 };
+enum { ABANDON_POLL_MS = 50, NUMBER_SIZE = 12 };
 
 struct pg {
     struct pg_options options;
@@ -36,14 +36,28 @@ static enum delivery fail_down(const struct pg *pg, const char *what, struct err
     return DELIVERY_DOWN;
 }
 
-/* Waits until the socket can be read or written; false after a whole deadline of silence, or when
- * it is time to break off. A slow line that moves is no broken one. */
+/* How long to wait at a time: whoever abandons a call doesn't want to wait for its deadline. */
+static int64_t slice_of(const struct pg *pg, int64_t left_ms)
+{
+    return pg->options.abandon && left_ms > ABANDON_POLL_MS ? ABANDON_POLL_MS : left_ms;
+}
+
+/* Waits until the socket can be read or written; false after a whole deadline of silence. A slow
+ * line that moves is no broken one. */
 static bool wait_for_socket(const struct pg *pg, short events)
 {
-    struct pollfd ends[] = {
-        {.fd = PQsocket(pg->connection), .events = events},
-        {.fd = pg->options.break_off ? *pg->options.break_off : -1, .events = POLLIN}};
-    return poll(ends, ARRAY_LENGTH(ends), (int)pg->options.deadline_ms) > 0 && ends[1].revents == 0;
+    struct pollfd socket = {.fd = PQsocket(pg->connection), .events = events};
+    int64_t left_ms = pg->options.deadline_ms;
+    while (left_ms > 0) {
+        if (pg->options.abandon && atomic_load(pg->options.abandon))
+            return false;
+        int64_t slice_ms = slice_of(pg, left_ms);
+        int ready = poll(&socket, 1, (int)slice_ms);
+        if (ready != 0)
+            return ready > 0;
+        left_ms -= slice_ms;
+    }
+    return false;
 }
 
 static enum delivery finish_connecting(const struct pg *pg, struct error *error)
@@ -71,6 +85,49 @@ static void drop_notice(void *context, const PGresult *notice)
     (void)notice;
 }
 
+static bool is_number(const char *text)
+{
+    return text[strspn(text, "0123456789,")] == '\0';
+}
+
+/* Is this part what it should be, and not a piece of a password that wasn't percent-encoded? */
+static bool is_sound(const PQconninfoOption *part)
+{
+    if (!part->val)
+        return true;
+    if (strcmp(part->keyword, "port") == 0)
+        return is_number(part->val);
+    return strcmp(part->keyword, "host") != 0 || !strchr(part->val, '@');
+}
+
+/* libpq's own words about a URL that it can't read, or reads wrongly, quote it, password and all.
+ */
+static enum delivery check_url(const char *url, struct error *error)
+{
+    char *ignored = NULL;
+    PQconninfoOption *parts = PQconninfoParse(url, &ignored);
+    bool sound = parts != NULL;
+    for (PQconninfoOption *part = parts; part && part->keyword; part++)
+        sound = sound && is_sound(part);
+    PQfreemem(ignored);
+    PQconninfoFree(parts);
+    if (sound)
+        return DELIVERY_DONE;
+    error_write(error, "postgres_url can't be read; special characters in its user or password "
+                       "must be percent-encoded");
+    return DELIVERY_DOWN;
+}
+
+static enum delivery start_connecting(struct pg *pg, struct error *error)
+{
+    const struct pg_options *options = &pg->options;
+    const char *const values[] = {
+        options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
+        NULL};
+    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
+    return pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+}
+
 enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, struct error *error)
 {
     struct pg *pg = calloc(1, sizeof *pg);
@@ -79,12 +136,9 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
         return DELIVERY_DOWN;
     }
     pg->options = *options;
-    const char *const values[] = {
-        options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
-        NULL};
-    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
-    enum delivery done =
-        pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+    enum delivery done = check_url(options->url, error);
+    if (done == DELIVERY_DONE)
+        done = start_connecting(pg, error);
     if (done != DELIVERY_DONE) {
         pg_close(pg);
         return done;

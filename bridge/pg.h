@@ -6,6 +6,7 @@
 #ifndef TILLBOX_BRIDGE_PG_H
 #define TILLBOX_BRIDGE_PG_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,13 +27,13 @@ enum {
 
 struct pg_options {
     const char *url;      /* a conninfo string or URI; TLS options belong in it */
-    const char *password; /* NULL: the URL's */
+    const char *password; /* in place of the URL's; NULL: the URL's, if any */
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;
 
-    /* A descriptor that can be read as soon as every wait is to end; NULL: there is none. */
-    const int *break_off;
+    /* Once it is true, calls end with DELIVERY_DOWN, also those under way. NULL: never. */
+    const atomic_bool *abandon;
 };
 
 /* DELIVERY_DOWN if it can't be had now. */

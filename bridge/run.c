@@ -244,6 +244,7 @@ enum exit_code command_run(struct settings *settings, const struct config_source
     (void)sources;
     struct error error = {0};
     struct bridge bridge = {.settings = settings, .lock = -1, .nudges = -1};
+    settings_warn(settings);
     halt_init(&bridge.halt);
     bridge.signals = open_signals();
     if (!wait_for_folder(&bridge))

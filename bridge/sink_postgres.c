@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "bridge/reconcile.h"
 #include "core/retry.h"
@@ -31,7 +29,7 @@ static const char STORE_EVENTS[] = "SELECT tillbox_store_events($1, $2::jsonb)";
 struct sink_postgres {
     struct pg_options options;
     const struct random_source *random;
-    int break_off; /* eventfd */
+    atomic_bool abandoned;
     struct journal_info info;
     struct pg *pg;
     int64_t last_sequence; /* head office's cursor */
@@ -311,7 +309,7 @@ static enum delivery idle(void *self, struct error *error)
 static void break_off(void *self)
 {
     struct sink_postgres *sink = self;
-    (void)!eventfd_write(sink->break_off, 1);
+    atomic_store(&sink->abandoned, true);
 }
 
 static enum delivery audit(void *self, struct journal_reader *journal, int64_t after,
@@ -327,7 +325,6 @@ static void sink_free(void *self)
 {
     struct sink_postgres *sink = self;
     detach(sink);
-    close(sink->break_off);
     buf_done(&sink->events);
     free(sink);
 }
@@ -350,13 +347,8 @@ enum result sink_postgres_new(const struct pg_options *options, const struct ran
     struct sink_postgres *sink = calloc(1, sizeof *sink);
     if (!sink)
         return RESULT_NO_MEMORY;
-    sink->break_off = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (sink->break_off < 0) {
-        free(sink);
-        return RESULT_NO_MEMORY;
-    }
     sink->options = *options;
-    sink->options.break_off = &sink->break_off;
+    sink->options.abandon = &sink->abandoned;
     sink->random = random;
     buf_init(&sink->events, BATCH_BYTES_MAX);
     *ret_sink = (struct sink){.ops = &OPS, .self = sink, .page_events = SINK_POSTGRES_PAGE};
