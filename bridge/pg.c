@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ABANDON_POLL_MS = 50, NUMBER_SIZE = 12 };
+enum { NUMBER_SIZE = 12 };
 
 struct pg {
     struct pg_options options;
@@ -36,28 +36,14 @@ static enum delivery fail_down(const struct pg *pg, const char *what, struct err
     return DELIVERY_DOWN;
 }
 
-/* How long to wait at a time: whoever abandons a call doesn't want to wait for its deadline. */
-static int64_t slice_of(const struct pg *pg, int64_t left_ms)
-{
-    return pg->options.abandon && left_ms > ABANDON_POLL_MS ? ABANDON_POLL_MS : left_ms;
-}
-
-/* Waits until the socket can be read or written; false after a whole deadline of silence. A slow
- * line that moves is no broken one. */
+/* Waits until the socket can be read or written; false after a whole deadline of silence, or when
+ * it is time to break off. A slow line that moves is no broken one. */
 static bool wait_for_socket(const struct pg *pg, short events)
 {
-    struct pollfd socket = {.fd = PQsocket(pg->connection), .events = events};
-    int64_t left_ms = pg->options.deadline_ms;
-    while (left_ms > 0) {
-        if (pg->options.abandon && atomic_load(pg->options.abandon))
-            return false;
-        int64_t slice_ms = slice_of(pg, left_ms);
-        int ready = poll(&socket, 1, (int)slice_ms);
-        if (ready != 0)
-            return ready > 0;
-        left_ms -= slice_ms;
-    }
-    return false;
+    struct pollfd ends[] = {
+        {.fd = PQsocket(pg->connection), .events = events},
+        {.fd = pg->options.break_off ? pg->options.break_off->descriptor : -1, .events = POLLIN}};
+    return poll(ends, ARRAY_LENGTH(ends), (int)pg->options.deadline_ms) > 0 && ends[1].revents == 0;
 }
 
 static enum delivery finish_connecting(const struct pg *pg, struct error *error)

@@ -6,12 +6,12 @@
 #ifndef TILLBOX_BRIDGE_PG_H
 #define TILLBOX_BRIDGE_PG_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "bridge/delivery.h"
 #include "core/clock.h"
+#include "core/latch.h"
 #include "core/result.h"
 
 struct pg;
@@ -32,8 +32,7 @@ struct pg_options {
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;
 
-    /* Once it is true, calls end with DELIVERY_DOWN, also those under way. NULL: never. */
-    const atomic_bool *abandon;
+    const struct latch *break_off; /* once it is raised every wait ends; NULL: there is none */
 };
 
 /* DELIVERY_DOWN if it can't be had now. */

@@ -29,7 +29,7 @@ static const char STORE_EVENTS[] = "SELECT tillbox_store_events($1, $2::jsonb)";
 struct sink_postgres {
     struct pg_options options;
     const struct random_source *random;
-    atomic_bool abandoned;
+    struct latch break_off;
     struct journal_info info;
     struct pg *pg;
     int64_t last_sequence; /* head office's cursor */
@@ -309,7 +309,7 @@ static enum delivery idle(void *self, struct error *error)
 static void break_off(void *self)
 {
     struct sink_postgres *sink = self;
-    atomic_store(&sink->abandoned, true);
+    latch_raise(&sink->break_off);
 }
 
 static enum delivery audit(void *self, struct journal_reader *journal, int64_t after,
@@ -325,6 +325,7 @@ static void sink_free(void *self)
 {
     struct sink_postgres *sink = self;
     detach(sink);
+    latch_done(&sink->break_off);
     buf_done(&sink->events);
     free(sink);
 }
@@ -347,8 +348,12 @@ enum result sink_postgres_new(const struct pg_options *options, const struct ran
     struct sink_postgres *sink = calloc(1, sizeof *sink);
     if (!sink)
         return RESULT_NO_MEMORY;
+    if (latch_init(&sink->break_off) != RESULT_OK) {
+        free(sink);
+        return RESULT_NO_MEMORY;
+    }
     sink->options = *options;
-    sink->options.abandon = &sink->abandoned;
+    sink->options.break_off = &sink->break_off;
     sink->random = random;
     buf_init(&sink->events, BATCH_BYTES_MAX);
     *ret_sink = (struct sink){.ops = &OPS, .self = sink, .page_events = SINK_POSTGRES_PAGE};
