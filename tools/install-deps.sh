@@ -16,7 +16,7 @@ case ${1:-} in
 run) wanted=$RUN ;;
 test) wanted="$RUN $TEST" ;;
 lint) wanted="$RUN $TEST $LINT" ;;
-bench) wanted="$RUN $BENCH" ;;
+bench) wanted="$RUN $TEST $BENCH" ;;
 coverage) wanted="$RUN $TEST $COVERAGE" ;;
 fresh) wanted=$FRESH ;;
 all) wanted="$RUN $TEST $LINT $BENCH $FRESH" ;;
