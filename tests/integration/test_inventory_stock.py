@@ -210,4 +210,4 @@ def test_three_replicas_on_hot_products_are_exact(office, make_inventory):
     assert sum(count["duplicates"] for count in counts) == len(events)
     assert sum(count["received"] > 0 for count in counts) == 3, counts
     assert all(service.peak_kib() <= RESIDENT_KIB_MAX for service in services)
-    assert office.held("order.failed") == 0
+    assert office.queue_length("order.failed") == 0
