@@ -121,8 +121,8 @@ def test_stock_is_exact_after_everything_was_killed_at_random(servers, office, s
         shopper.join()
         assert shopper.problem is None, shopper.problem
     chaos.check()
-    for _, bridge in shops:
-        wait_until(lambda bridge=bridge: has_settled(bridge), SETTLE_SECONDS, "the bridge")
+    wait_until(lambda: all(has_settled(bridge) for _, bridge in shops), SETTLE_SECONDS,
+               [bridge.status() for _, bridge in shops])
     wait_until_taken(office, seconds=SETTLE_SECONDS)
     check_stock(office, shops)
     check_logs(office, shops)
