@@ -73,16 +73,11 @@ static void on_command_done(struct command *command)
     http_exchange_resume(command->context);
 }
 
-void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+static void hand_over(const struct api *api, struct command *command)
 {
-    struct http_reply *reply = http_exchange_reply(exchange);
-    if (!read_key(service, exchange, command))
-        return;
-    command->done = on_command_done;
-    command->context = exchange;
-    /* Deferred before it is queued: the committer may be done before submit returns. */
-    http_exchange_defer(exchange);
-    enum result result = committer_submit(service->api->committer, command);
+    struct http_reply *reply = command->reply;
+    struct http_exchange *exchange = command->context;
+    enum result result = committer_submit(api->committer, command);
     if (result == RESULT_OK)
         return;
     if (result == RESULT_BUSY)
@@ -93,7 +88,55 @@ void api_submit(struct service *service, struct http_exchange *exchange, struct 
     http_exchange_resume(exchange);
 }
 
+void api_on_checked(void *context, struct command *command)
+{
+    hand_over(context, command);
+}
+
+/* A sale that was made already gets its answer again, whatever the stock is now. */
+static bool is_answered(const struct service *service, const struct command *command)
+{
+    bool found = false;
+    struct error error = {0};
+    if (!command->has_key)
+        return false;
+    if (queries_has_answer(service->queries, command->key, &found, &error) != RESULT_OK)
+        LOG(LOG_ERROR, "read.failed", LOG_TEXT("error", error.text));
+    return found;
+}
+
+static void check_stock(const struct service *service, struct command *command)
+{
+    struct api *api = service->api;
+    enum result result =
+        is_answered(service, command) ? RESULT_BUSY : stock_check_submit(api->stock_check, command);
+    if (result == RESULT_BUSY)
+        hand_over(api, command);
+    if (result != RESULT_CONFLICT)
+        return;
+    reply_problem(command->reply, PROBLEM_IN_FLIGHT,
+                  "the first request with this key isn't done yet");
+    command->reply->retry_after_s = BUSY_RETRY_S;
+    http_exchange_resume(command->context);
+}
+
+void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+{
+    const struct api *api = service->api;
+    if (!read_key(service, exchange, command))
+        return;
+    command->done = on_command_done;
+    command->context = exchange;
+    /* Deferred before it is queued: the committer may be done before submit returns. */
+    http_exchange_defer(exchange);
+    if (api->stock_check && command->kind == COMMAND_CREATE_ORDER)
+        check_stock(service, command);
+    else
+        hand_over(api, command);
+}
+
 struct page_reading {
+    const char *bound; /* "after" or "before" */
     struct page *page;
     enum order_filter *filter;
     struct field_errors errors;
@@ -114,9 +157,9 @@ static void read_parameter(void *context, const char *name, const char *value)
 {
     struct page_reading *reading = context;
     struct field_errors *errors = &reading->errors;
-    if (strcmp(name, "after") == 0) {
+    if (strcmp(name, reading->bound) == 0) {
         if (!http_parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
-            field_errors_add(errors, "after", "must be an id: a whole number");
+            field_errors_add(errors, reading->bound, "must be an id: a whole number");
     } else if (strcmp(name, "limit") == 0) {
         if (!http_parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
             field_errors_add(errors, "limit", "must be a whole number from 1 to %d",
@@ -132,17 +175,31 @@ static void read_parameter(void *context, const char *name, const char *value)
     }
 }
 
+static bool read_parameters(struct http_exchange *exchange, struct page_reading *reading)
+{
+    field_errors_init(&reading->errors);
+    http_exchange_query(exchange, read_parameter, reading);
+    bool good = reading->errors.count == 0;
+    if (!good)
+        reply_invalid(http_exchange_reply(exchange), &reading->errors);
+    field_errors_done(&reading->errors);
+    return good;
+}
+
 bool api_read_page(struct http_exchange *exchange, struct page *ret_page,
                    enum order_filter *ret_filter)
 {
-    struct page_reading reading = {.page = ret_page, .filter = ret_filter};
+    struct page_reading reading = {.bound = "after", .page = ret_page, .filter = ret_filter};
     *ret_page = (struct page){.limit = QUERIES_PAGE_DEFAULT};
-    field_errors_init(&reading.errors);
-    http_exchange_query(exchange, read_parameter, &reading);
-    bool good = reading.errors.count == 0;
-    if (!good)
-        reply_invalid(http_exchange_reply(exchange), &reading.errors);
-    field_errors_done(&reading.errors);
+    return read_parameters(exchange, &reading);
+}
+
+bool api_read_latest(struct http_exchange *exchange, struct page_back *ret_page)
+{
+    struct page page = {.after = JSON_INTEGER_MAX, .limit = QUERIES_PAGE_DEFAULT};
+    struct page_reading reading = {.bound = "before", .page = &page};
+    bool good = read_parameters(exchange, &reading);
+    *ret_page = (struct page_back){.before = page.after, .limit = page.limit};
     return good;
 }
 

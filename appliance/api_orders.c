@@ -1,4 +1,4 @@
-/* POST /orders, POST /orders/{id}/cancel, GET /orders, GET /orders/{id}. */
+/* POST /orders, POST /orders/{id}/cancel, GET /orders, GET /orders/latest, GET /orders/{id}. */
 #include <stdio.h>
 
 #include "appliance/api.h"
@@ -131,5 +131,18 @@ void api_get_orders(struct service *service, struct http_exchange *exchange, int
         return;
     json_writer_init(&writer, &http_exchange_reply(exchange)->body);
     enum result result = queries_orders(service->queries, filter, &page, &writer, &error);
+    api_answer_read(exchange, result, "order", &error);
+}
+
+void api_get_latest_orders(struct service *service, struct http_exchange *exchange, int64_t id)
+{
+    (void)id;
+    struct error error = {0};
+    struct json_writer writer;
+    struct page_back page;
+    if (!api_read_latest(exchange, &page))
+        return;
+    json_writer_init(&writer, &http_exchange_reply(exchange)->body);
+    enum result result = queries_latest_orders(service->queries, &page, &writer, &error);
     api_answer_read(exchange, result, "order", &error);
 }

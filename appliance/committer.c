@@ -26,6 +26,9 @@ struct committer {
     int64_t retire_before_ms; /* … from before then … */
     bool retiring;            /* … may be removed, if there are any */
     bool closed;
+    bool woken;      /* to show that it moves */
+    uint64_t rounds; /* of the thread's loop */
+    uint64_t rounds_seen;
     bool stopped; /* the thread has been joined; the stopper's own */
     /* The thread's own: */
     bool flush_failed;
@@ -392,16 +395,20 @@ static void retire_events(struct committer *committer)
 }
 
 /* Waits for something to do. False when there is nothing left and the committer is closed; the
- * batch is NULL when only old events are to be removed. */
+ * batch is NULL when only old events are to be removed, or nothing but to go round. */
 static bool take_work(struct committer *committer, struct command **ret_batch, bool *ret_retire)
 {
     pthread_mutex_lock(&committer->lock);
-    while (!committer->queue.first && !committer->closed && !committer->retiring)
+    while (!committer->queue.first && !committer->closed && !committer->retiring &&
+           !committer->woken)
         pthread_cond_wait(&committer->wake, &committer->lock);
     *ret_batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
     *ret_retire = committer->retiring && !committer->closed;
+    committer->woken = false;
+    committer->rounds++;
+    bool on = *ret_batch || !committer->closed;
     pthread_mutex_unlock(&committer->lock);
-    return *ret_batch || *ret_retire;
+    return on;
 }
 
 static void refuse_rest(struct command *batch)
@@ -498,6 +505,17 @@ void committer_free(struct committer *committer)
     pthread_cond_destroy(&committer->wake);
     pthread_mutex_destroy(&committer->lock);
     free(committer);
+}
+
+bool committer_has_moved(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    bool moved = committer->rounds != committer->rounds_seen;
+    committer->rounds_seen = committer->rounds;
+    committer->woken = true;
+    pthread_mutex_unlock(&committer->lock);
+    pthread_cond_signal(&committer->wake);
+    return moved;
 }
 
 void committer_stats(struct committer *committer, struct committer_stats *ret_stats)

@@ -68,6 +68,10 @@ void committer_free(struct committer *committer);
 
 void committer_stats(struct committer *committer, struct committer_stats *ret_stats);
 
+/* Has the thread gone round since this was last asked? Wakes it, so that one that idles will have.
+ * Asked by one thread. */
+bool committer_has_moved(struct committer *committer);
+
 /* The upper bound of a bucket in microseconds; the last one is INT64_MAX. */
 int64_t committer_bucket_us(int bucket);
 

@@ -12,6 +12,7 @@
 #include <sys/time.h>
 
 #include "bridge/amqp_internal.h"
+#include "bridge/amqp_tls.h"
 
 enum {
     HEARTBEAT_S = 10,
@@ -37,7 +38,14 @@ void amqp_end_call(struct amqp *amqp)
 void amqp_watch(struct amqp *amqp, int64_t now_ms)
 {
     if (now_ms >= atomic_load(&amqp->deadline_ms))
-        shutdown(amqp->socket, SHUT_RDWR);
+        amqp_break_off(amqp);
+}
+
+void amqp_break_off(struct amqp *amqp)
+{
+    int socket = atomic_load(&amqp->socket);
+    if (socket >= 0)
+        shutdown(socket, SHUT_RDWR);
 }
 
 enum delivery amqp_fail_status(const char *what, int status, struct error *error)
@@ -85,20 +93,23 @@ struct timeval amqp_timeval_of(int64_t duration_ms)
     return (struct timeval){.tv_sec = duration_ms / 1000, .tv_usec = duration_ms % 1000 * 1000};
 }
 
-static amqp_socket_t *new_socket(struct amqp *amqp, bool tls)
+static amqp_socket_t *new_socket(struct amqp *amqp, const struct amqp_connection_info *peer,
+                                 struct error *error)
 {
-    if (!tls)
-        return amqp_tcp_socket_new(amqp->connection);
-    amqp_socket_t *socket = amqp_ssl_socket_new(amqp->connection);
-    if (!socket)
+    amqp_socket_t *socket =
+        peer->ssl ? amqp_ssl_socket_new(amqp->connection) : amqp_tcp_socket_new(amqp->connection);
+    if (!socket) {
+        error_write(error, "out of memory");
         return NULL;
-    amqp_ssl_socket_set_verify_peer(socket, 1);
-    amqp_ssl_socket_set_verify_hostname(socket, 1);
-    if (amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) != AMQP_STATUS_OK ||
-        (amqp->options.ca_file &&
-         amqp_ssl_socket_set_cacert(socket, amqp->options.ca_file) != AMQP_STATUS_OK))
-        return NULL;
-    return socket;
+    }
+    if (!peer->ssl)
+        return socket;
+    amqp_ssl_socket_set_verify_hostname(socket, 0); /* OpenSSL does, which knows addresses too */
+    if (amqp_tls_prepare(amqp_ssl_socket_get_context(socket), peer->host, amqp->options.ca_file,
+                         &amqp->tls_error) == RESULT_OK)
+        return socket;
+    *error = amqp->tls_error;
+    return NULL;
 }
 
 /* The kernel gives up on a peer that acknowledges nothing. */
@@ -153,43 +164,55 @@ static enum delivery open_channel(struct amqp *amqp, const struct amqp_connectio
                             error);
 }
 
+/* Why a certificate was refused says more than that the handshake failed. */
+static enum delivery fail_connecting(const struct amqp *amqp, int status, struct error *error)
+{
+    if (amqp->tls_error.text[0] != '\0')
+        error_write(error, "connecting: %s", amqp->tls_error.text);
+    else if (status == AMQP_STATUS_SSL_CONNECTION_FAILED)
+        error_write(error, "connecting: the TLS handshake failed; is this port one for TLS?");
+    else
+        return amqp_fail_status("connecting", status, error);
+    return DELIVERY_DOWN;
+}
+
 static enum delivery open_connection(struct amqp *amqp, const struct amqp_connection_info *peer,
                                      struct error *error)
 {
     struct timeval timeout = amqp_timeval_of(amqp->options.deadline_ms);
-    amqp_socket_t *socket = new_socket(amqp, peer->ssl != 0);
-    if (!socket) {
-        error_write(error, "the TLS settings can't be used");
+    amqp_socket_t *socket = new_socket(amqp, peer, error);
+    if (!socket)
         return DELIVERY_DOWN;
-    }
     amqp_set_handshake_timeout(amqp->connection, &timeout);
     amqp_set_rpc_timeout(amqp->connection, &timeout);
     int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
     if (status != AMQP_STATUS_OK)
-        return amqp_fail_status("connecting", status, error);
-    amqp->socket = amqp_get_sockfd(amqp->connection);
-    set_socket_options(amqp->socket);
+        return fail_connecting(amqp, status, error);
+    atomic_store(&amqp->socket, amqp_get_sockfd(amqp->connection));
+    set_socket_options(atomic_load(&amqp->socket));
     amqp_begin_call(amqp);
     enum delivery done = open_channel(amqp, peer, error);
     amqp_end_call(amqp);
     return done;
 }
 
-enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
-                           struct error *error)
+struct amqp *amqp_new(const struct amqp_options *options)
+{
+    struct amqp *amqp = calloc(1, sizeof *amqp);
+    if (!amqp)
+        return NULL;
+    amqp->options = *options;
+    atomic_store(&amqp->socket, -1);
+    amqp->next_tag = 1;
+    amqp_end_call(amqp);
+    return amqp;
+}
+
+enum delivery amqp_open(struct amqp *amqp, struct error *error)
 {
     char url[URL_MAX];
     struct amqp_connection_info peer;
-    struct amqp *amqp = calloc(1, sizeof *amqp);
-    if (!amqp) {
-        error_write(error, "out of memory");
-        return DELIVERY_DOWN;
-    }
-    amqp->options = *options;
-    amqp->socket = -1;
-    amqp->next_tag = 1;
-    amqp_end_call(amqp);
-    snprintf(url, sizeof url, "%s", options->url); /* parsing writes into it */
+    snprintf(url, sizeof url, "%s", amqp->options.url); /* parsing writes into it */
     enum delivery done = DELIVERY_DOWN;
     amqp->connection = amqp_new_connection();
     if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
@@ -197,20 +220,30 @@ enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret
     else
         done = open_connection(amqp, &peer, error);
     explicit_bzero(url, sizeof url);
-    if (done != DELIVERY_DONE) {
-        amqp_close(amqp);
-        return done;
+    return done;
+}
+
+enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
+                           struct error *error)
+{
+    struct amqp *amqp = amqp_new(options);
+    if (!amqp) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
     }
-    *ret_amqp = amqp;
-    return DELIVERY_DONE;
+    enum delivery done = amqp_open(amqp, error);
+    if (done == DELIVERY_DONE)
+        *ret_amqp = amqp;
+    else
+        amqp_close(amqp);
+    return done;
 }
 
 void amqp_close(struct amqp *amqp)
 {
     if (!amqp)
         return;
-    if (amqp->socket >= 0)
-        shutdown(amqp->socket, SHUT_RDWR);
+    amqp_break_off(amqp);
     if (amqp->connection)
         amqp_destroy_connection(amqp->connection);
     free(amqp);
@@ -419,8 +452,7 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
             continue;
         if (event.kind == AMQP_ACK && !returned)
             return DELIVERY_DONE;
-        error_write(error, returned ? "unroutable: no queue takes events of this type"
-                                    : "the broker said no (nack); a queue may be full");
+        error_write(error, "%s", returned ? AMQP_UNROUTABLE : AMQP_NACKED);
         return returned ? DELIVERY_REFUSED : DELIVERY_TRANSIENT;
     }
 }

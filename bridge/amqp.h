@@ -32,7 +32,13 @@ struct amqp_options {
     const struct clock *clock;
 };
 
-/* DELIVERY_DOWN if it can't be had now. */
+/* Not connected yet; NULL without memory. amqp_watch() and amqp_break_off() work from here on. */
+struct amqp *amqp_new(const struct amqp_options *options) MUST_CHECK;
+
+/* Once. DELIVERY_DOWN if the broker can't be had now: then there is only amqp_close(). */
+enum delivery amqp_open(struct amqp *amqp, struct error *error) MUST_CHECK;
+
+/* Both at once. */
 enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
                            struct error *error) MUST_CHECK;
 
@@ -41,6 +47,9 @@ void amqp_close(struct amqp *amqp);
 
 /* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
 void amqp_watch(struct amqp *amqp, int64_t now_ms);
+
+/* As amqp_watch(), at once, whatever the deadline. */
+void amqp_break_off(struct amqp *amqp);
 
 /* Declarations. `denied` is set when the broker forbids them to this user: then the channel is gone
  * and the connection must be made anew. */
@@ -101,6 +110,10 @@ enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event
 
 enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
                                 struct error *error) MUST_CHECK;
+
+/* Why the broker didn't take a message. */
+#define AMQP_UNROUTABLE "unroutable: no queue takes events of this type"
+#define AMQP_NACKED "the broker said no (nack); a queue may be full"
 
 /* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
 enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;

@@ -27,7 +27,8 @@ struct amqp_delivery {
 struct amqp {
     struct amqp_options options;
     amqp_connection_state_t connection;
-    int socket; /* -1 until it is open */
+    atomic_int socket;      /* -1 until it is open */
+    struct error tls_error; /* what is wrong with the broker's certificate */
     uint64_t next_tag;
     atomic_int_least64_t deadline_ms; /* of the call under way */
 };

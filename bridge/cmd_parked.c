@@ -158,7 +158,7 @@ enum exit_code command_parked(struct settings *settings, const struct config_sou
         if (strcmp(WORDS[i].word, word) != 0)
             continue;
         enum exit_code code = EXIT_FAILED;
-        if (ledger_open(settings->data_dir, &clock_system, &ledger, &error) == RESULT_OK)
+        if (ledger_open(settings->bridge_dir, &clock_system, &ledger, &error) == RESULT_OK)
             code = WORDS[i].run(ledger, settings, &error);
         ledger_close(ledger);
         if (code != EXIT_DONE)

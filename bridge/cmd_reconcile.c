@@ -199,7 +199,7 @@ enum exit_code command_reconcile(struct settings *settings, const struct config_
     comparison.stock.sequences = calloc(REPAIRS_MAX, sizeof *comparison.stock.sequences);
     if (!comparison.events.sequences || !comparison.stock.sequences)
         error_write(&error, "out of memory");
-    else if (ledger_open(settings->data_dir, &clock_system, &ledger, &error) == RESULT_OK)
+    else if (ledger_open(settings->bridge_dir, &clock_system, &ledger, &error) == RESULT_OK)
         code = run(settings, ledger, &comparison, &error);
     ledger_close(ledger);
     free(comparison.events.sequences);

@@ -146,7 +146,7 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
         return EXIT_USAGE;
     if (filter.from > 0 && filter.to < INT64_MAX)
         output.expected = filter.to - filter.from + 1;
-    enum result result = ledger_open(settings->data_dir, &clock_system, &ledger, &error);
+    enum result result = ledger_open(settings->bridge_dir, &clock_system, &ledger, &error);
     if (result == RESULT_OK && settings->queue)
         result = failed_queue_drain(settings, ledger, &report, &error);
     else if (result == RESULT_OK)

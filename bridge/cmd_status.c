@@ -62,7 +62,8 @@ enum exit_code command_status(struct settings *settings, const struct config_sou
     (void)sources;
     struct error error = {0};
     struct accounting accounting;
-    enum result result = accounting_read(settings->data_dir, &accounting, &error);
+    enum result result =
+        accounting_read(settings->data_dir, settings->bridge_dir, &accounting, &error);
     if (result != RESULT_OK) {
         fprintf(stderr, "status: %s\n", error.text);
         return EXIT_FAILED;

@@ -251,7 +251,7 @@ static void wait_for(struct consumer *c, int64_t duration_ms)
 static void leave(struct consumer *c)
 {
     struct error ignored;
-    if (c->amqp && !atomic_load(&c->abandon) && amqp_cancel(c->amqp, &ignored) != DELIVERY_DONE)
+    if (c->amqp && !latch_is_raised(&c->abandon) && amqp_cancel(c->amqp, &ignored) != DELIVERY_DONE)
         LOG(LOG_DEBUG, "consumer.cancel_failed", LOG_TEXT("error", ignored.text));
     consumer_drop(c);
     consumer_set_amqp(c, &c->dead_letters, NULL);
@@ -288,6 +288,7 @@ static void consumer_free(struct consumer *c)
 {
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->lock);
+    latch_done(&c->abandon);
     free(c);
 }
 
@@ -295,11 +296,13 @@ enum result consumer_start(const struct consumer_options *options, struct consum
                            struct error *error)
 {
     struct consumer *c = calloc(1, sizeof *c);
-    if (!c)
+    if (!c || latch_init(&c->abandon) != RESULT_OK) {
+        free(c);
         return RESULT_NO_MEMORY;
+    }
     c->options = *options;
     c->postgres_options = *options->postgres;
-    c->postgres_options.abandon = &c->abandon;
+    c->postgres_options.break_off = &c->abandon;
     init_peer(&c->postgres, "postgres");
     init_peer(&c->rabbitmq, "rabbitmq");
     pthread_mutex_init(&c->lock, NULL);
@@ -357,7 +360,7 @@ bool consumer_stop(struct consumer *consumer)
     pthread_mutex_unlock(&consumer->lock);
     pthread_cond_broadcast(&consumer->wake);
     if (!wait_for_end(consumer, CONSUMER_FINISH_MS)) {
-        atomic_store(&consumer->abandon, true);
+        latch_raise(&consumer->abandon);
         watch(consumer, INT64_MAX);
         if (!wait_for_end(consumer, LAST_WAIT_MS))
             return false;

@@ -31,7 +31,7 @@ struct consumer {
     struct pg_options postgres_options;
     pthread_t thread;
     atomic_bool stopping;
-    atomic_bool abandon; /* also break off what is under way */
+    struct latch abandon; /* also break off what is under way */
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;

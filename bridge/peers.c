@@ -8,6 +8,7 @@ void peers_init(struct peers *peers, const struct settings *settings)
 {
     *peers = (struct peers){
         .postgres = {.url = settings->postgres_url,
+                     .password = settings->postgres_password,
                      .application_name = "tillbox-bridge",
                      .deadline_ms = PEERS_DEADLINE_MS,
                      .clock = &clock_system},

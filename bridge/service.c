@@ -41,7 +41,8 @@ static enum result check_settings(const struct service *service, struct settings
         config_add_problem(sources, "amqp_url", problems, "isn't set");
     access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
     access_check_reach(sources, service->listen_option, service->listen,
-                       settings->api_token_file != NULL, settings->allow_anonymous, problems);
+                       settings->api_token_file || settings->api_token, settings->allow_anonymous,
+                       problems);
     return config_verdict(problems);
 }
 

@@ -97,7 +97,8 @@ void status_api_handle(void *context, struct http_exchange *exchange)
         reply->allow = "GET, HEAD";
         return;
     }
-    enum result result = accounting_read(api->settings->data_dir, &accounting, &error);
+    enum result result =
+        accounting_read(api->settings->data_dir, api->settings->bridge_dir, &accounting, &error);
     if (result == RESULT_OK || result == RESULT_NOT_FOUND)
         handle(&accounting, clock_wall_ms(api->clock), reply);
     else

@@ -8,7 +8,7 @@
 struct stock_desk {
     struct pg_options postgres;
     pthread_t thread;
-    atomic_bool stopping;
+    struct latch stopping;
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;
@@ -64,7 +64,7 @@ static void answer(struct stock_desk *desk, struct stock_request *request)
     pthread_mutex_lock(&desk->lock);
     enum result admitted = breaker_admit(&desk->breaker, now_ms(desk), &generation);
     pthread_mutex_unlock(&desk->lock);
-    if (admitted != RESULT_OK || atomic_load(&desk->stopping)) {
+    if (admitted != RESULT_OK || latch_is_raised(&desk->stopping)) {
         stock_request_refuse(request);
     } else {
         bool there = ask(desk, request);
@@ -80,7 +80,7 @@ static struct stock_request *next_request(struct stock_desk *desk)
 {
     struct stock_request *request = NULL;
     pthread_mutex_lock(&desk->lock);
-    while (desk->count == 0 && !atomic_load(&desk->stopping))
+    while (desk->count == 0 && !latch_is_raised(&desk->stopping))
         pthread_cond_wait(&desk->wake, &desk->lock);
     if (desk->count > 0) {
         request = desk->queue[desk->first];
@@ -105,7 +105,7 @@ enum result stock_desk_submit(struct stock_desk *desk, struct stock_request *req
 {
     enum result result = RESULT_BUSY;
     pthread_mutex_lock(&desk->lock);
-    if (desk->count < STOCK_DESK_QUEUE_MAX && !atomic_load(&desk->stopping)) {
+    if (desk->count < STOCK_DESK_QUEUE_MAX && !latch_is_raised(&desk->stopping)) {
         desk->queue[(desk->first + desk->count++) % STOCK_DESK_QUEUE_MAX] = request;
         result = RESULT_OK;
     }
@@ -128,6 +128,7 @@ void stock_desk_free(struct stock_desk *desk)
         return;
     pthread_cond_destroy(&desk->wake);
     pthread_mutex_destroy(&desk->lock);
+    latch_done(&desk->stopping);
     free(desk);
 }
 
@@ -138,11 +139,13 @@ enum result stock_desk_start(const struct pg_options *postgres, struct stock_des
                                                    .close_after = 1,
                                                    .cool_down_ms = STOCK_DESK_COOL_DOWN_MS};
     struct stock_desk *desk = calloc(1, sizeof *desk);
-    if (!desk)
+    if (!desk || latch_init(&desk->stopping) != RESULT_OK) {
+        free(desk);
         return RESULT_NO_MEMORY;
+    }
     desk->postgres = *postgres;
     desk->postgres.deadline_ms = STOCK_DESK_DEADLINE_MS;
-    desk->postgres.abandon = &desk->stopping;
+    desk->postgres.break_off = &desk->stopping;
     breaker_init(&desk->breaker, &BREAKER);
     pthread_mutex_init(&desk->lock, NULL);
     pthread_cond_init(&desk->wake, NULL);
@@ -159,7 +162,7 @@ void stock_desk_stop(struct stock_desk *desk)
     if (!desk)
         return;
     pthread_mutex_lock(&desk->lock);
-    atomic_store(&desk->stopping, true);
+    latch_raise(&desk->stopping);
     pthread_mutex_unlock(&desk->lock);
     pthread_cond_broadcast(&desk->wake);
     pthread_join(desk->thread, NULL);

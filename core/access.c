@@ -3,24 +3,17 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/secret.h"
 
 void access_load_token(const struct config_sources *sources, const char *path, struct buf *problems,
                        char **ret_token)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (!path)
-        return;
-    if (config_read_secret_file(path, ACCESS_TOKEN_MAX, &error, ret_token, &exposed) != RESULT_OK) {
-        config_add_problem(sources, "api_token_file", problems, "%s", error.text);
-        return;
-    }
-    if (strlen(*ret_token) < ACCESS_TOKEN_MIN)
+    const struct secret_source source = {"api_token_file", path, "api-token"};
+    secret_load(&source, sources, problems, ret_token);
+    secret_warn_file(path);
+    if (*ret_token && strlen(*ret_token) < ACCESS_TOKEN_MIN)
         config_add_problem(sources, "api_token_file", problems,
                            "the token has fewer than %d characters", ACCESS_TOKEN_MIN);
-    if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", path),
-            LOG_TEXT("detail", "group or others may read the token"));
 }
 
 void access_check_reach(const struct config_sources *sources, const char *name,

@@ -4,10 +4,10 @@
 
 #include "core/config.h"
 
-enum { ACCESS_TOKEN_MIN = 16, ACCESS_TOKEN_MAX = 512 };
+enum { ACCESS_TOKEN_MIN = 16 };
 
-/* Reads the token of the option api_token_file; `path` NULL: there is none. The caller frees
- * `*ret_token`. What is wrong is added to the problems. */
+/* Reads the token of the option api_token_file, or without `path` of the credential api-token, if
+ * there is one. Ends with secret_forget(). What is wrong is added to the problems. */
 void access_load_token(const struct config_sources *sources, const char *path, struct buf *problems,
                        char **ret_token);
 

@@ -94,11 +94,11 @@ static enum result try_bridge(struct journal_reader *journal, const char *path, 
 
 /* The bridge writes often, and each time keeps readers out for a flush. One that was killed may
  * have left a write half done, which takes a writer to take back. */
-static enum result read_bridge(struct journal_reader *journal, const char *data_dir,
+static enum result read_bridge(struct journal_reader *journal, const char *bridge_dir,
                                struct accounting *accounting, struct error *error)
 {
     char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/bridge.db", data_dir);
+    snprintf(path, sizeof path, "%s/bridge.db", bridge_dir);
     if (access(path, F_OK) != 0)
         return RESULT_OK;
     enum result result = try_bridge(journal, path, DB_READER, accounting, error);
@@ -127,16 +127,16 @@ static struct flock whole_file(void)
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
 }
 
-static void lock_path(const char *data_dir, char path[static PATH_SIZE])
+static void lock_path(const char *bridge_dir, char path[static PATH_SIZE])
 {
-    snprintf(path, PATH_SIZE, "%s/bridge.lock", data_dir);
+    snprintf(path, PATH_SIZE, "%s/bridge.lock", bridge_dir);
 }
 
-static bool is_bridge_running(const char *data_dir)
+static bool is_bridge_running(const char *bridge_dir)
 {
     char path[PATH_SIZE];
     struct flock lock = whole_file();
-    lock_path(data_dir, path);
+    lock_path(bridge_dir, path);
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
         return false;
@@ -146,31 +146,31 @@ static bool is_bridge_running(const char *data_dir)
     return running;
 }
 
-enum result accounting_lock_bridge(const char *data_dir, int *ret_descriptor, struct error *error)
+enum result accounting_lock_bridge(const char *bridge_dir, int *ret_descriptor, struct error *error)
 {
     char path[PATH_SIZE];
     struct flock lock = whole_file();
-    lock_path(data_dir, path);
+    lock_path(bridge_dir, path);
     int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (descriptor < 0)
         return error_set_errno(error, RESULT_DENIED, "can't open %s", path);
     if (fcntl(descriptor, F_OFD_SETLK, &lock) != 0) {
         close(descriptor);
-        return error_set(error, RESULT_LOCKED, "another bridge runs on %s", data_dir);
+        return error_set(error, RESULT_LOCKED, "another bridge runs on %s", bridge_dir);
     }
     *ret_descriptor = descriptor;
     return RESULT_OK;
 }
 
-enum result accounting_read(const char *data_dir, struct accounting *ret_accounting,
-                            struct error *error)
+enum result accounting_read(const char *data_dir, const char *bridge_dir,
+                            struct accounting *ret_accounting, struct error *error)
 {
     struct accounting accounting = {0};
     struct journal_reader *journal = NULL;
     enum result result = journal_reader_open(data_dir, &journal, error);
     /* The sinks first: a head that is read later can only be further. */
     if (result == RESULT_OK)
-        result = read_bridge(journal, data_dir, &accounting, error);
+        result = read_bridge(journal, bridge_dir, &accounting, error);
     if (result == RESULT_OK)
         result = journal_reader_head(journal, &accounting.head, error);
     for (size_t i = 0; i < accounting.sink_count; i++) {
@@ -184,7 +184,7 @@ enum result accounting_read(const char *data_dir, struct accounting *ret_account
     journal_reader_close(journal);
     if (result != RESULT_OK)
         return result;
-    accounting.bridge_running = is_bridge_running(data_dir);
+    accounting.bridge_running = is_bridge_running(bridge_dir);
     *ret_accounting = accounting;
     return RESULT_OK;
 }
@@ -200,6 +200,15 @@ int64_t accounting_watermark(const struct accounting *accounting)
         watermark = done < watermark ? done : watermark;
     }
     return watermark;
+}
+
+int64_t accounting_backlog(const struct accounting *accounting)
+{
+    int64_t backlog = 0;
+    for (size_t i = 0; i < accounting->sink_count; i++)
+        if (accounting->sinks[i].pending > backlog)
+            backlog = accounting->sinks[i].pending;
+    return backlog;
 }
 
 static int64_t age_s(const struct accounting_sink *sink, int64_t now_ms)
@@ -231,14 +240,13 @@ static void write_sink(const struct accounting_sink *sink, int64_t now_ms,
 void accounting_write(const struct accounting *accounting, int64_t now_ms,
                       struct json_writer *writer)
 {
-    int64_t backlog = 0, unaccounted = 0;
+    int64_t unaccounted = 0;
     for (size_t i = 0; i < accounting->sink_count; i++) {
         const struct accounting_sink *sink = &accounting->sinks[i];
-        backlog = sink->pending > backlog ? sink->pending : backlog;
         unaccounted += sink->unaccounted > 0 ? sink->unaccounted : -sink->unaccounted;
     }
     json_put_bool(writer, "bridge_running", accounting->bridge_running);
-    json_put_int(writer, "backlog", backlog);
+    json_put_int(writer, "backlog", accounting_backlog(accounting));
     json_put_int(writer, "unaccounted_events", unaccounted);
     json_begin_array(writer, "sinks");
     for (size_t i = 0; i < accounting->sink_count; i++)

@@ -38,13 +38,17 @@ struct accounting {
     struct accounting_sink sinks[ACCOUNTING_SINKS_MAX];
 };
 
-/* RESULT_NOT_FOUND while there is no journal. */
-MUST_CHECK enum result accounting_read(const char *data_dir, struct accounting *ret_accounting,
-                                       struct error *error);
+/* From the journal in `data_dir` and bridge.db in `bridge_dir`. RESULT_NOT_FOUND while there is no
+ * journal. */
+MUST_CHECK enum result accounting_read(const char *data_dir, const char *bridge_dir,
+                                       struct accounting *ret_accounting, struct error *error);
 
 /* The sequence up to which every sink is done for good, parked events included; 0 if there has been
  * no bridge. What comes after it must be kept. */
 int64_t accounting_watermark(const struct accounting *accounting);
+
+/* The most events that wait for one sink. */
+int64_t accounting_backlog(const struct accounting *accounting);
 
 /* Writes `bridge_running`, `backlog` (the largest), `unaccounted_events` and the array `sinks` into
  * an object that is open. `now_ms` is the wall clock. */
@@ -56,7 +60,7 @@ void accounting_write_metrics(const struct accounting *accounting, int64_t now_m
 
 /* The bridge holds a lock on this file while it runs. RESULT_LOCKED if another process has it. The
  * descriptor is released with close(2). */
-MUST_CHECK enum result accounting_lock_bridge(const char *data_dir, int *ret_descriptor,
+MUST_CHECK enum result accounting_lock_bridge(const char *bridge_dir, int *ret_descriptor,
                                               struct error *error);
 
 #endif

@@ -3,13 +3,18 @@
 #define TILLBOX_CORE_HTTP_REPLY_H
 
 #include "core/buf.h"
+#include "core/http_header.h"
 #include "core/result.h"
 
 enum { HTTP_LOCATION_SIZE = 128, HTTP_REPLY_MAX = 8 << 20 };
 
 struct http_reply {
     int status;
-    const char *content_type; /* static text */
+    const char *content_type;               /* static text; NULL: none, as there is no body */
+    const char *cache_control;              /* static text; "no-store" unless it is changed */
+    const struct http_header *more_headers; /* static, ends with a name that is NULL; or NULL */
+    const char *content_encoding;           /* static text; NULL: none */
+    const char *etag;                       /* static text; NULL: none */
     struct buf body;
     char location[HTTP_LOCATION_SIZE]; /* header Location; empty: none */
     const char *allow;                 /* header Allow, static text; NULL: none */

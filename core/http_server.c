@@ -35,6 +35,8 @@ struct http_server {
     uint16_t port;
     atomic_bool draining;
     atomic_int open_exchanges;
+    atomic_uint_least64_t callbacks; /* that its thread has made */
+    uint64_t callbacks_seen;
     atomic_uint_least64_t answers[STATUS_COUNT];
     pthread_mutex_t peers_lock; /* a socket in the list is open while this is held */
     struct peer *peers;
@@ -106,8 +108,10 @@ static void peer_remove(struct peer *peer)
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
+    struct http_server *server = context;
+    atomic_fetch_add_explicit(&server->callbacks, 1, memory_order_relaxed);
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        peer_add(context, connection, socket_context);
+        peer_add(server, connection, socket_context);
     else if (*socket_context)
         peer_remove(*socket_context);
 }
@@ -184,9 +188,11 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct h
         bool wanted;
         const char *name, *value;
     } headers[] = {
-        {true, "Content-Type", reply->content_type},
-        {true, "Cache-Control", "no-store"},
+        {reply->content_type != NULL, "Content-Type", reply->content_type},
+        {true, "Cache-Control", reply->cache_control},
         {true, "X-Content-Type-Options", "nosniff"},
+        {reply->content_encoding != NULL, "Content-Encoding", reply->content_encoding},
+        {reply->etag != NULL, "ETag", reply->etag},
         {reply->location[0] != '\0', "Location", reply->location},
         {reply->allow != NULL, "Allow", reply->allow},
         {reply->authenticate != NULL, "WWW-Authenticate", reply->authenticate},
@@ -196,6 +202,9 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct h
     for (size_t i = 0; i < ARRAY_LENGTH(headers); i++)
         if (headers[i].wanted &&
             MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES)
+            return MHD_NO;
+    for (const struct http_header *more = reply->more_headers; more && more->name; more++)
+        if (MHD_add_response_header(response, more->name, more->value) != MHD_YES)
             return MHD_NO;
     return MHD_YES;
 }
@@ -308,6 +317,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     (void)version;
     struct http_server *server = context;
     struct http_exchange *exchange = *request_context;
+    atomic_fetch_add_explicit(&server->callbacks, 1, memory_order_relaxed);
     if (!exchange) {
         exchange = exchange_new(server, connection, method, url);
         *request_context = exchange;
@@ -470,6 +480,30 @@ void http_server_stop(struct http_server *server)
     MHD_stop_daemon(server->daemon);
     pthread_mutex_destroy(&server->peers_lock);
     free(server);
+}
+
+/* The thread will accept it and find it closed. */
+static void call_on(int listener)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &size) != 0)
+        return;
+    int caller = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (caller < 0)
+        return;
+    (void)!connect(caller, (const struct sockaddr *)&address, size);
+    close(caller);
+}
+
+bool http_server_has_moved(struct http_server *server)
+{
+    uint64_t callbacks = atomic_load_explicit(&server->callbacks, memory_order_relaxed);
+    bool moved = callbacks != server->callbacks_seen;
+    server->callbacks_seen = callbacks;
+    if (!moved && !atomic_load(&server->draining))
+        call_on(server->listener);
+    return moved;
 }
 
 uint64_t http_server_answers(const struct http_server *server, int status)

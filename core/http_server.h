@@ -60,6 +60,10 @@ int http_server_open_exchanges(const struct http_server *server);
 /* Closes what is past its deadline. Called about once a second. */
 void http_server_sweep(struct http_server *server);
 
+/* Has the server's thread done something since this was last asked? If it hasn't, gives it
+ * something to do: a connection of our own that is closed again. Asked by one thread. */
+bool http_server_has_moved(struct http_server *server);
+
 /* After http_server_drain(), when nothing is deferred any more. */
 void http_server_stop(struct http_server *server);
 

@@ -9,15 +9,17 @@
 
 struct nudger;
 
-/* The sending end, for the data folder. It never waits and never fails: nobody may be listening. */
-MUST_CHECK enum result nudger_new(const char *data_dir, struct nudger **ret_nudger,
+/* The sending end, for the bridge's folder. It never waits and never fails: nobody may be
+ * listening. */
+MUST_CHECK enum result nudger_new(const char *bridge_dir, struct nudger **ret_nudger,
                                   struct error *error);
 void nudger_free(struct nudger *nudger);
 void nudge(struct nudger *nudger);
 
 /* The receiving end: a descriptor to poll, released with close(2). Replaces what an earlier bridge
  * left behind; the caller holds the bridge's lock. */
-MUST_CHECK enum result nudge_listen(const char *data_dir, int *ret_descriptor, struct error *error);
+MUST_CHECK enum result nudge_listen(const char *bridge_dir, int *ret_descriptor,
+                                    struct error *error);
 
 /* Takes all nudges that have come. Was there one? */
 bool nudge_drain(int descriptor);

@@ -68,10 +68,11 @@ def open_office(servers):
     return office.create_vhost()
 
 
-def seed(data_dir, orders):
-    """A new journal with so many orders."""
+def seed(data_dir, orders, days_ago=0):
+    """A new journal with so many orders, which were sold so many days ago."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    subprocess.run([SEED, "--data-dir", data_dir, "--orders", str(orders)], check=True)
+    subprocess.run([SEED, "--data-dir", data_dir, "--orders", str(orders), "--days-ago",
+                    str(days_ago)], check=True)
 
 
 class Bridge:

@@ -20,6 +20,8 @@ import time
 
 import pika
 
+from certificates import Authority
+
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 START_SECONDS = 60
 TAP = "inventory.order.queue"  # the queue of the event flow that takes every type
@@ -46,6 +48,13 @@ def give_to(folder, name):
     if os.geteuid() == 0:
         user = pwd.getpwnam(name)
         os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def install_file(source, target, name):
+    """Copies a secret to where the user `name`, and nobody else, can read it."""
+    shutil.copy(source, target)
+    target.chmod(0o600)
+    give_to(target, name)
 
 
 def is_listening(port):
@@ -105,6 +114,14 @@ class Postgres:
         self.run(PG_BIN / "pg_ctl", "-D", self.folder / "data", "-w", "-m", mode, "stop",
                  check=False)
 
+    def use_certificate(self, certificate):
+        """Takes TLS connections too, from now on, and proves itself with this."""
+        data = self.folder / "data"
+        install_file(certificate.file, data / "server.crt", "postgres")
+        install_file(certificate.key, data / "server.key", "postgres")
+        self.query("ALTER SYSTEM SET ssl = on", self.url_of("postgres"))
+        self.query("SELECT pg_reload_conf()", self.url_of("postgres"))
+
     def query(self, sql, url=None):
         """Rows as lists of texts."""
         done = self.run("/usr/bin/psql", "-X", "-A", "-t", "-F", TABLE_SEPARATOR, "-v",
@@ -158,14 +175,15 @@ class Rabbit:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.port, self.dist_port = free_port(), free_port()
+        self.tls_port = free_port()
         self.epmd_port, self.api_port = free_port(), free_port()
         self.node = f"tillbox{self.port}@localhost"
         self.user, self.password = "tillbox", "tillbox-test"
         self.url = self.url_of("")
         self.process = None
 
-    def url_of(self, vhost, user=None, port=None):
-        return (f"amqp://{user or self.user}:{self.password}@127.0.0.1:{port or self.port}/"
+    def url_of(self, vhost, user=None, port=None, scheme="amqp", host="127.0.0.1"):
+        return (f"{scheme}://{user or self.user}:{self.password}@{host}:{port or self.port}/"
                 f"{vhost}")
 
     def _environment(self):
@@ -210,10 +228,24 @@ class Rabbit:
         (self.folder / "rabbitmq.conf").write_text(
             f"loopback_users = none\ndefault_user = {self.user}\ndefault_pass = {self.password}\n"
             f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.api_port}\n"
-            "disk_free_limit.absolute = 1MB\n")
+            "disk_free_limit.absolute = 1MB\n"
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.certfile = {self.folder}/server.pem\n"
+            f"ssl_options.keyfile = {self.folder}/server.key\n"
+            "ssl_options.verify = verify_none\n")
+        self._install_certificate(Authority(self.folder / "unknown").issue("nowhere"))
         give_to(self.folder, "rabbitmq")
         self.start()
         return self
+
+    def _install_certificate(self, certificate):
+        install_file(certificate.file, self.folder / "server.pem", "rabbitmq")
+        install_file(certificate.key, self.folder / "server.key", "rabbitmq")
+
+    def use_certificate(self, certificate):
+        """Proves itself with this on `tls_port` from now on."""
+        self._install_certificate(certificate)
+        self.control("eval", "ssl:clear_pem_cache().")
 
     def start(self):
         """Returns when it takes connections."""

@@ -99,7 +99,7 @@ static void park(const char *sink, int sequence, const char *state)
 static const struct accounting_sink *read_first_sink(void)
 {
     struct error error = {0};
-    if (accounting_read(fixture.folder.path, &accounting, &error) != RESULT_OK)
+    if (accounting_read(fixture.folder.path, fixture.folder.path, &accounting, &error) != RESULT_OK)
         fail_msg("%s", error.text);
     return &accounting.sinks[0];
 }
@@ -107,7 +107,8 @@ static const struct accounting_sink *read_first_sink(void)
 static void without_a_journal_there_is_nothing_to_account_for(UNUSED void **state)
 {
     struct error error = {0};
-    assert_int_equal(accounting_read(fixture.folder.path, &accounting, &error), RESULT_NOT_FOUND);
+    assert_int_equal(accounting_read(fixture.folder.path, fixture.folder.path, &accounting, &error),
+                     RESULT_NOT_FOUND);
     assert_int_equal(accounting.head, -1);
     assert_contains(error.text, "journal");
 }

@@ -53,7 +53,7 @@ static int set_up(UNUSED void **state)
     api.disk = fixture.disk;
     assert_ok(integrity_start(fixture.folder.path, true, &api.integrity, NULL));
     assert_ok(accounts_new(&api.accounts));
-    accounts_refresh(api.accounts, fixture.folder.path);
+    accounts_refresh(api.accounts, fixture.folder.path, fixture.folder.path);
     start_service(ORDERS, SERVICE_ORDERS, "127.0.0.1");
     start_service(INVENTORY, SERVICE_INVENTORY, "127.0.0.1");
     return 0;

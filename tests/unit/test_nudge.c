@@ -133,7 +133,7 @@ static void a_name_that_is_too_long_for_a_socket_is_told(UNUSED void **state)
     name[sizeof name - 1] = '\0';
     assert_int_equal(nudger_new(name, &none, &error), RESULT_TOO_LARGE);
     assert_null(none);
-    assert_contains(error.text, "data_dir");
+    assert_contains(error.text, "bridge_dir");
     assert_int_equal(nudge_listen(name, &descriptor, NULL), RESULT_TOO_LARGE);
     assert_int_equal(descriptor, 77);
 }
