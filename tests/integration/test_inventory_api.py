@@ -8,9 +8,7 @@ import pytest
 
 from box import call
 from box import wait_until
-from fault_proxy import DOWN
 from fault_proxy import FaultProxy
-from fault_proxy import UP
 from service import Publisher
 from service import stock_of
 from service import wait_for_stock
@@ -204,8 +202,8 @@ def test_a_database_that_hangs_holds_up_neither_probes_nor_everybody(servers, of
         inventory = make_inventory(office, TILLBOX_POSTGRES_URL=servers.postgres.url_of(
             office.name, line.port))
         add(inventory)
-        line.stall(UP)
-        line.stall(DOWN)
+        line.stall()
+        line.stall_new()
         began = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(80) as pool:
             waiting = [pool.submit(inventory.get, HARBOUR) for _ in range(80)]

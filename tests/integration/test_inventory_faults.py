@@ -11,9 +11,7 @@ from box import wait_until
 from bridge import run_bridge
 from bridge import settings_of
 from central import connected
-from fault_proxy import DOWN
 from fault_proxy import FaultProxy
-from fault_proxy import UP
 from service import Publisher
 from service import declare_topology
 from service import stock_of
@@ -179,8 +177,8 @@ def test_a_signal_ends_it_within_two_seconds(trouble, office, lines, publisher, 
     wait_for_peer(inventory, "rabbitmq", "up")
     for line in {"none": [], "database": [database], "broker": [broker],
                  "both": [database, broker]}[trouble]:
-        line.stall(UP)
-        line.stall(DOWN)
+        line.stall()
+        line.stall_new()
     sell(publisher, 2000)
     time.sleep(0.3)  # it may have any part of them in hand
     os.kill(inventory.process.pid, signal.SIGTERM)
