@@ -27,7 +27,7 @@ static enum result ask(const struct listen_address *address, struct buf *answer,
         .url = url, .timeout_ms = HEALTH_TIMEOUT_MS, .connect_timeout_ms = HEALTH_TIMEOUT_MS};
     enum result result = http_client_new(NULL, &client);
     if (result == RESULT_OK)
-        result = http_client_send(client, &request, &status, answer, error);
+        result = http_client_call(client, &request, &status, answer, error);
     http_client_free(client);
     if (result == RESULT_OK && status != STATUS_OK)
         return error_set(error, RESULT_INVALID, "%s answers %d", url, status);

@@ -9,7 +9,7 @@ enum { HEALTH_TIMEOUT_MS = 3000, HEALTH_ANSWER_MAX = 64 << 10 };
 
 /* Gets /healthz from the server that listens on `address` (on "any address": over loopback), prints
  * what it answers, and on stderr why that isn't good.
- * RESULT_OK: it is well; RESULT_INVALID: it says that it is not; otherwise as http_client_send().
+ * RESULT_OK: it is well; RESULT_INVALID: it says that it is not; otherwise as http_client_call().
  */
 MUST_CHECK enum result health_print(const struct listen_address *address);
 
