@@ -38,7 +38,8 @@ CORE_OBJ  := $(call object,$(CORE))
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
                  $(BUILD)/obj/gen/schema_journal.o $(BUILD)/obj/gen/till_page_files.o
 BRIDGE_OBJ    := $(call object,$(filter-out bridge/main.c,$(BRIDGE))) \
-                 $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o
+                 $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o \
+                 $(BUILD)/obj/gen/templates.o
 SUPPORT_OBJ   := $(call object,$(SUPPORT))
 UNIT_BIN  := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH))
@@ -58,7 +59,12 @@ $(BUILD)/bridge: $(BUILD)/obj/bridge/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq -lssl
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
+# An archive: a test takes from it what it needs.
+$(BUILD)/libbridge.a: $(BRIDGE_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY) $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
@@ -78,6 +84,10 @@ schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
 $(BUILD)/gen/schema_%.c: tools/embed-sql.sh $$(sort $$(wildcard schema/$$*/*.sql))
 	@mkdir -p $(@D)
 	@sh $< $(schema_symbol) $(filter %.sql,$^) > $@
+
+$(BUILD)/gen/templates.c: tools/embed-text.sh $(sort $(wildcard bridge/templates/*.txt))
+	@mkdir -p $(@D)
+	@sh $< TEMPLATES $(filter %.txt,$^) > $@
 
 $(BUILD)/gen/till_page_files.c: tools/embed-page.sh $(wildcard appliance/page/*)
 	@mkdir -p $(@D)

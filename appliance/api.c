@@ -3,46 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/log.h"
 #include "core/utf8.h"
 
 enum { BUSY_RETRY_S = 1 };
-
-/* Is it application/json, with or without parameters? */
-static bool is_json(const char *content_type)
-{
-    static const char JSON_TYPE[] = "application/json";
-    size_t length = sizeof JSON_TYPE - 1;
-    if (!content_type || strncasecmp(content_type, JSON_TYPE, length) != 0)
-        return false;
-    content_type += length;
-    content_type += strspn(content_type, " \t");
-    return *content_type == '\0' || *content_type == ';';
-}
-
-struct json *api_parse_body(struct http_exchange *exchange)
-{
-    struct json *document = NULL;
-    struct error error = {0};
-    const struct buf *body = http_exchange_body(exchange);
-    struct http_reply *reply = http_exchange_reply(exchange);
-    if (body->size == 0) {
-        reply_problem(reply, PROBLEM_MALFORMED, "the body is empty; it must be a JSON object");
-        return NULL;
-    }
-    if (!is_json(http_exchange_header(exchange, "Content-Type"))) {
-        reply_problem(reply, PROBLEM_MEDIA_TYPE, "send the header Content-Type: application/json");
-        return NULL;
-    }
-    enum result result = json_parse(body->bytes, body->size, &document, &error);
-    if (result == RESULT_OK)
-        return document;
-    reply_problem(reply, result == RESULT_MALFORMED ? PROBLEM_MALFORMED : PROBLEM_INTERNAL,
-                  "the body is not valid JSON: %s", error.text);
-    return NULL;
-}
 
 static void release_command(void *kept)
 {
@@ -65,15 +30,6 @@ struct command *api_new_command(struct http_exchange *exchange, enum command_kin
 struct sha256 *api_hasher(struct service *service)
 {
     return service->api->hashers[service->kind == SERVICE_ORDERS ? 0 : 1];
-}
-
-static bool is_usable_key(const char *key)
-{
-    size_t length = strlen(key);
-    for (size_t i = 0; i < length; i++)
-        if (key[i] <= ' ' || key[i] > '~')
-            return false;
-    return length >= 1 && length <= API_KEY_MAX;
 }
 
 /* What makes a request the same as another: method, path and body. */
@@ -102,9 +58,9 @@ static bool read_key(struct service *service, struct http_exchange *exchange,
     const char *key = http_exchange_header(exchange, "Idempotency-Key");
     if (!key || strcmp(http_exchange_method(exchange), "POST") != 0)
         return true;
-    if (!is_usable_key(key)) {
+    if (!http_key_is_usable(key)) {
         reply_problem(http_exchange_reply(exchange), PROBLEM_MALFORMED,
-                      "an Idempotency-Key has 1 to %d visible ASCII characters", API_KEY_MAX);
+                      "an Idempotency-Key has 1 to %d visible ASCII characters", HTTP_KEY_MAX);
         return false;
     }
     hash_request(service, exchange, key, command);
@@ -186,22 +142,6 @@ struct page_reading {
     struct field_errors errors;
 };
 
-static bool parse_number(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_number)
-{
-    int64_t number = 0;
-    if (*text == '\0' || strlen(text) > 16)
-        return false;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        number = number * 10 + (*text - '0');
-    }
-    if (number < minimum || number > maximum)
-        return false;
-    *ret_number = number;
-    return true;
-}
-
 static bool parse_filter(const char *text, enum order_filter *ret_filter)
 {
     if (strcmp(text, "created") == 0)
@@ -218,10 +158,10 @@ static void read_parameter(void *context, const char *name, const char *value)
     struct page_reading *reading = context;
     struct field_errors *errors = &reading->errors;
     if (strcmp(name, reading->bound) == 0) {
-        if (!parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
+        if (!http_parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
             field_errors_add(errors, reading->bound, "must be an id: a whole number");
     } else if (strcmp(name, "limit") == 0) {
-        if (!parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
+        if (!http_parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
             field_errors_add(errors, "limit", "must be a whole number from 1 to %d",
                              QUERIES_PAGE_MAX);
     } else if (reading->filter && strcmp(name, "status") == 0) {

@@ -15,10 +15,10 @@
 #include "appliance/queries.h"
 #include "appliance/settings.h"
 #include "appliance/stock_check.h"
-#include "core/http_server.h"
+#include "core/http_request.h"
 #include "core/json.h"
 
-enum { SERVICE_COUNT = 2, API_KEY_MAX = 255 };
+enum { SERVICE_COUNT = 2 };
 
 enum service_kind { SERVICE_ORDERS = 1 << 0, SERVICE_INVENTORY = 1 << 1 };
 
@@ -55,10 +55,6 @@ api_handler api_post_orders, api_get_orders, api_get_latest_orders, api_get_orde
 api_handler api_post_products, api_get_products, api_get_product, api_patch_product, api_post_stock;
 api_handler api_get_livez, api_get_readyz, api_get_healthz, api_get_status, api_get_metrics;
 api_handler api_get_page, api_get_settings, api_get_parked, api_get_history;
-
-/* The body as a JSON object or array; NULL if it can't be had, with the reply filled in. The caller
- * frees it. */
-struct json *api_parse_body(struct http_exchange *exchange);
 
 /* Creates the exchange's command; NULL, with the reply filled in, when there is no memory. It lives
  * as long as the exchange. */

@@ -61,7 +61,7 @@ void api_post_orders(struct service *service, struct http_exchange *exchange, in
 {
     (void)id;
     struct field_errors errors;
-    struct json *body = api_parse_body(exchange);
+    struct json *body = http_parse_body(exchange);
     if (!body)
         return;
     struct command *command = api_new_command(exchange, COMMAND_CREATE_ORDER);
@@ -84,7 +84,7 @@ static bool accept_empty_body(struct http_exchange *exchange)
     struct form form;
     if (http_exchange_body(exchange)->size == 0)
         return true;
-    struct json *body = api_parse_body(exchange);
+    struct json *body = http_parse_body(exchange);
     if (!body)
         return false;
     field_errors_init(&errors);

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +14,42 @@ struct command_entry {
     const char *help;
 };
 
+static enum exit_code command_settings(struct settings *settings,
+                                       const struct config_sources *sources, const char *operand)
+{
+    (void)settings;
+    (void)sources;
+    (void)operand;
+    config_print_sample(&SETTINGS, stdout);
+    return EXIT_DONE;
+}
+
 static const struct command_entry COMMANDS[] = {
     {"serve", NULL, command_serve, "take orders (the default)"},
     {"check", NULL, command_check, "examine journal, disk, permissions, clock and libraries"},
     {"verify", NULL, command_verify, "walk the hash chain and name the first bad event"},
     {"backup", "FILE", command_backup, "copy the journal into a new file, also while it is in use"},
     {"health", NULL, command_health, "ask the running appliance whether it is well"},
+    {"settings", NULL, command_settings, "print a settings file with every default"},
     {"version", NULL, NULL, "print the version"},
+};
+
+/* What follows the program's name, which is another one where it is installed. */
+static const char *const EXAMPLES[] = {
+    "serve --data-dir ./var",
+    "serve --orders-listen 0.0.0.0:8081 --api-token-file token",
+    "verify --data-dir ./var --json",
+    "backup --data-dir ./var journal-copy.db",
 };
 
 static void print_help(FILE *stream)
 {
-    fprintf(stream, "Usage: appliance [COMMAND] [OPTION…]\n\n"
-                    "The box in the shop: takes orders and keeps stock over HTTP, on a journal.\n\n"
+    const char *name = program_invocation_short_name;
+    fprintf(stream, "Usage: %s [COMMAND] [OPTION…]\n\n", name);
+    fprintf(stream, "The box in the shop: takes orders and keeps stock over HTTP, on a journal.\n\n"
                     "Commands:\n");
     for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
-        fprintf(stream, "  %-7s %-5s %s\n", COMMANDS[i].name,
+        fprintf(stream, "  %-8s %-5s %s\n", COMMANDS[i].name,
                 COMMANDS[i].operand ? COMMANDS[i].operand : "", COMMANDS[i].help);
     fprintf(stream, "\nOptions (flag, then variable, then settings file, then default):\n");
     config_print_options(&SETTINGS, stream);
@@ -36,11 +57,9 @@ static void print_help(FILE *stream)
 #define X(code, number, meaning) fprintf(stream, "  %d  %s\n", number, meaning);
     EXIT_TABLE(X)
 #undef X
-    fprintf(stream, "\nExamples:\n"
-                    "  appliance serve --data-dir ./var\n"
-                    "  appliance serve --orders-listen 0.0.0.0:8081 --api-token-file token\n"
-                    "  appliance verify --data-dir ./var --json\n"
-                    "  appliance backup --data-dir ./var journal-copy.db\n");
+    fprintf(stream, "\nExamples:\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(EXAMPLES); i++)
+        fprintf(stream, "  %s %s\n", name, EXAMPLES[i]);
 }
 
 static const struct command_entry *find_command(const char *name)
@@ -72,13 +91,14 @@ static const struct command_entry *choose_command(const struct config_sources *s
 
 static enum exit_code refuse(const struct buf *problems)
 {
-    fprintf(stderr, "%s\nappliance --help lists commands and options.\n", buf_text(problems));
+    fprintf(stderr, "%s\n%s --help lists commands and options.\n", buf_text(problems),
+            program_invocation_short_name);
     return EXIT_USAGE;
 }
 
 static enum exit_code print_version(void)
 {
-    printf("appliance %s\n", TILLBOX_VERSION);
+    printf("%s %s\n", program_invocation_short_name, TILLBOX_VERSION);
     return EXIT_DONE;
 }
 

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/access.h"
 #include "core/http_client.h"
+#include "core/secret.h"
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -41,7 +43,8 @@ static const struct option OPTIONS[] = {
     {"inventory_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that its certificate must come from; else one the system trusts"},
     {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
-     "file with the bearer token that clients must send; needed on any address but loopback"},
+     "file with the bearer token that clients must send; needed on any address but loopback "
+     "(default: the credential api-token)"},
     {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
      "serve on any address without a token; only where something else keeps strangers out"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
@@ -143,47 +146,20 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     return config_verdict(problems);
 }
 
-static void forget(char **secret)
-{
-    if (*secret)
-        explicit_bzero(*secret, strlen(*secret));
-    free(*secret);
-    *secret = NULL;
-}
-
 void settings_free(struct settings *settings)
 {
-    forget(&settings->api_token);
-    forget(&settings->inventory_token);
+    secret_forget(&settings->api_token);
+    secret_forget(&settings->inventory_token);
     config_free_settings(&SETTINGS, settings);
 }
 
-static void load_token(const char *option, const char *file, char **ret_token,
-                       const struct config_sources *sources, struct buf *problems)
+static void load_inventory_token(struct settings *settings, const struct config_sources *sources,
+                                 struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (!file)
-        return;
-    if (config_read_secret_file(file, SETTINGS_TOKEN_MAX, &error, ret_token, &exposed) !=
-        RESULT_OK) {
-        config_add_problem(sources, option, problems, "%s", error.text);
-        return;
-    }
-    if (exposed)
-        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", file),
-            LOG_TEXT("detail", "group or others may read the token"));
-}
-
-static void load_tokens(struct settings *settings, const struct config_sources *sources,
-                        struct buf *problems)
-{
-    load_token("api_token_file", settings->api_token_file, &settings->api_token, sources, problems);
-    if (settings->api_token && strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
-        config_add_problem(sources, "api_token_file", problems,
-                           "the token has fewer than %d characters", SETTINGS_TOKEN_MIN);
-    load_token("inventory_token_file", settings->inventory_token_file, &settings->inventory_token,
-               sources, problems);
+    const struct secret_source source = {"inventory_token_file", settings->inventory_token_file,
+                                         "inventory-token"};
+    secret_load(&source, sources, problems, &settings->inventory_token);
+    secret_warn_file(settings->inventory_token_file);
 }
 
 static void check_inventory(struct settings *settings, const struct config_sources *sources,
@@ -193,7 +169,7 @@ static void check_inventory(struct settings *settings, const struct config_sourc
     char *url = settings->inventory_url;
     if (!url)
         return;
-    if (http_client_check_url(url, &error) != RESULT_OK)
+    if (http_client_check_url(url, false, &error) != RESULT_OK)
         config_add_problem(sources, "inventory_url", problems, "%s", error.text);
     for (size_t length = strlen(url); length > 0 && url[length - 1] == '/'; length--)
         url[length - 1] = '\0';
@@ -201,28 +177,16 @@ static void check_inventory(struct settings *settings, const struct config_sourc
         config_add_problem(sources, "inventory_ca_file", problems, "can't be read");
 }
 
-static void check_reach(const struct settings *settings, const struct config_sources *sources,
-                        const char *option, const struct listen_address *address,
-                        struct buf *problems)
-{
-    if (listen_address_is_loopback(address) || settings->api_token_file)
-        return;
-    if (!settings->allow_anonymous)
-        config_add_problem(sources, option, problems,
-                           "%s is not a loopback address, so api_token_file must be set (or "
-                           "allow_anonymous, if something else keeps strangers out)",
-                           address->host);
-    else
-        LOG(LOG_WARN, "settings.anonymous", LOG_TEXT("option", option),
-            LOG_TEXT("detail", "anyone who reaches this address can sell and cancel"));
-}
-
 enum result settings_check_serving(struct settings *settings, const struct config_sources *sources,
                                    struct buf *problems)
 {
-    load_tokens(settings, sources, problems);
+    access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
+    bool has_token = settings->api_token_file || settings->api_token;
+    load_inventory_token(settings, sources, problems);
     check_inventory(settings, sources, problems);
-    check_reach(settings, sources, "orders_listen", &settings->orders_listen, problems);
-    check_reach(settings, sources, "inventory_listen", &settings->inventory_listen, problems);
+    access_check_reach(sources, "orders_listen", &settings->orders_listen, has_token,
+                       settings->allow_anonymous, problems);
+    access_check_reach(sources, "inventory_listen", &settings->inventory_listen, has_token,
+                       settings->allow_anonymous, problems);
     return config_verdict(problems);
 }

@@ -5,8 +5,6 @@
 #include "core/config.h"
 #include "core/log.h"
 
-enum { SETTINGS_TOKEN_MIN = 16, SETTINGS_TOKEN_MAX = 512 };
-
 struct settings {
     char *config;
     char *data_dir;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,15 @@ struct command_entry {
     const char *help;
 };
 
+static enum exit_code command_settings(struct settings *settings,
+                                       const struct config_sources *sources)
+{
+    (void)settings;
+    (void)sources;
+    config_print_sample(&SETTINGS, stdout);
+    return EXIT_DONE;
+}
+
 static const struct command_entry COMMANDS[] = {
     {"run", command_run, "bring every event to head office"},
     {"status", command_status, "say where every event is; exit 1 if something needs a person"},
@@ -18,15 +28,31 @@ static const struct command_entry COMMANDS[] = {
     {"replay", command_replay, "send parked events again, or a range, or what is in order.failed"},
     {"reconcile", command_reconcile, "compare the journal with head office; name what is missing"},
     {"migrate", command_migrate, "bring head office's database up to date"},
+    {"inventory", command_inventory, "keep head office's stock: take events, serve it over HTTP"},
+    {"notification", command_notification,
+     "tell customers about their orders; or list messages, retry failed ones"},
     {"topology", command_topology, "declare exchanges and queues on head office's broker"},
     {"health", command_health, "ask what listens on status_listen whether it is well"},
+    {"settings", command_settings, "print a settings file with every default"},
     {"version", NULL, "print the version"},
+};
+
+/* What follows the program's name, which is another one where it is installed. */
+static const char *const EXAMPLES[] = {
+    "run --data-dir ./var --postgres-url postgresql://…  --amqp-url amqp://…",
+    "status --data-dir ./var --json",
+    "parked list --data-dir ./var",
+    "parked discard --id 0190…  --reason \"paid twice, refunded by hand\"",
+    "replay --sink rabbitmq --dry-run",
+    "replay --from 1 --to 5000 --rate 500",
+    "notification list --failed",
 };
 
 static void print_help(FILE *stream)
 {
-    fprintf(stream, "Usage: bridge COMMAND [OPTION…]\n\n"
-                    "Brings every sale of the box to head office, once.\n\nCommands:\n");
+    const char *name = program_invocation_short_name;
+    fprintf(stream, "Usage: %s COMMAND [OPTION…]\n\n", name);
+    fprintf(stream, "Brings every sale of the box to head office, once.\n\nCommands:\n");
     for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
         fprintf(stream, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].help);
     fprintf(stream, "\nOptions (flag, then variable, then settings file, then default):\n");
@@ -35,14 +61,9 @@ static void print_help(FILE *stream)
 #define X(code, number, meaning) fprintf(stream, "  %d  %s\n", number, meaning);
     EXIT_TABLE(X)
 #undef X
-    fprintf(stream,
-            "\nExamples:\n"
-            "  bridge run --data-dir ./var --postgres-url postgresql://…  --amqp-url amqp://…\n"
-            "  bridge status --data-dir ./var --json\n"
-            "  bridge parked list --data-dir ./var\n"
-            "  bridge parked discard --id 0190…  --reason \"paid twice, refunded by hand\"\n"
-            "  bridge replay --sink rabbitmq --dry-run\n"
-            "  bridge replay --from 1 --to 5000 --rate 500\n");
+    fprintf(stream, "\nExamples:\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(EXAMPLES); i++)
+        fprintf(stream, "  %s %s\n", name, EXAMPLES[i]);
 }
 
 static const struct command_entry *find_command(const struct config_sources *sources,
@@ -54,7 +75,9 @@ static const struct command_entry *find_command(const struct config_sources *sou
     }
     for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
         if (strcmp(COMMANDS[i].name, sources->operands[0]) == 0) {
-            size_t words = COMMANDS[i].main == command_parked ? 2 : 1;
+            bool has_words =
+                COMMANDS[i].main == command_parked || COMMANDS[i].main == command_notification;
+            size_t words = has_words ? 2 : 1;
             if (sources->operand_count > words)
                 buf_append_format(problems, "%s: \"%s\" is one argument too many\n",
                                   COMMANDS[i].name, sources->operands[words]);
@@ -66,7 +89,7 @@ static const struct command_entry *find_command(const struct config_sources *sou
 
 static enum exit_code print_version(void)
 {
-    printf("bridge %s\n", TILLBOX_VERSION);
+    printf("%s %s\n", program_invocation_short_name, TILLBOX_VERSION);
     return EXIT_DONE;
 }
 
@@ -84,7 +107,8 @@ static enum exit_code run(int argc, char **argv, struct settings *settings, stru
         return EXIT_FAILED;
     const struct command_entry *command = find_command(&sources, problems);
     if (!command || config_verdict(problems) != RESULT_OK) {
-        fprintf(stderr, "%s\nbridge --help lists commands and options.\n", buf_text(problems));
+        fprintf(stderr, "%s\n%s --help lists commands and options.\n", buf_text(problems),
+                program_invocation_short_name);
         return EXIT_USAGE;
     }
     if (!command->main)

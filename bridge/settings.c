@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(member) offsetof(struct settings, member)
+#include "core/secret.h"
 
-enum { PASSWORD_MAX = 512 };
+#define AT(member) offsetof(struct settings, member)
 
 static const struct option OPTIONS[] = {
     {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
@@ -18,23 +18,65 @@ static const struct option OPTIONS[] = {
     {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
      "head office's database, postgresql://…; without it the sink is off"},
     {"postgres_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_password_file), NULL, 0,
-     0, "FILE", "file with the database's password, in place of the URL's"},
+     0, "FILE", "file with the database's password (default: the credential postgres-password)"},
     {"amqp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_url), NULL, 0, 0, "URL",
      "head office's broker, amqp:// or amqps://; without it the sink is off"},
     {"amqp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_password_file), NULL, 0, 0,
-     "FILE", "file with the broker's password, in place of the URL's"},
+     "FILE",
+     "file with the broker's password, in place of the URL's (default: the credential "
+     "amqp-password)"},
     {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that the broker's certificate must come from (amqps)"},
     {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
      "HOST:PORT", "address of /status, /healthz and /metrics"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
      "further names under which the status may be asked for, without ports"},
+    {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
+     0, 0, "HOST:PORT", "address of head office's stock (inventory)"},
+    {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
+     "file with the bearer token that clients must send; needed on any address but loopback "
+     "(inventory)"},
+    {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
+     "serve on any address without a token; only where something else keeps strangers out "
+     "(inventory)"},
+    {"notification_channels", OPTION_LIST, OPTION_EVERYWHERE, AT(notification_channels), "log", 0,
+     0, "NAME,…", "log, webhook, smtp: how customers are told (notification)"},
+    {"notification_timeout_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(notification_timeout_ms),
+     "5000", 100, 60000, "MS", "how long one try may take (notification)"},
+    {"notification_retry_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(notification_retry_ms), "3000",
+     1, 3600000, "MS", "longest pause before the second try; it doubles after that (notification)"},
+    {"templates_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(templates_dir), NULL, 0, 0, "DIR",
+     "folder of order_confirmation.txt and cancellation_alert.txt; else built-in texts"},
+    {"currency", OPTION_TEXT, OPTION_EVERYWHERE, AT(currency), NULL, 3, 3, "CODE",
+     "named after amounts, as EUR (notification)"},
+    {"currency_digits", OPTION_INTEGER, OPTION_EVERYWHERE, AT(currency_digits), "2", 0, 4, "N",
+     "digits of its minor unit: 2 makes 1250 read 12.50 (notification)"},
+    {"webhook_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_url), NULL, 0, 0, "URL",
+     "receiver of the channel webhook"},
+    {"webhook_secret_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_secret_file), NULL, 0, 0,
+     "FILE", "file with the secret that its requests are signed with"},
+    {"webhook_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that its certificate must come from; else one the system trusts"},
+    {"smtp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_url), NULL, 0, 0, "URL",
+     "mail server of the channel smtp: smtp://host:587 (STARTTLS) or smtps://host:465"},
+    {"smtp_allow_plain", OPTION_SWITCH, OPTION_EVERYWHERE, AT(smtp_allow_plain), "false", 0, 0,
+     NULL, "send without TLS too, where smtp://'s server has none; for one on the same machine"},
+    {"smtp_user", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_user), NULL, 0, 0, "NAME",
+     "log-in of the mail server"},
+    {"smtp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_password_file), NULL, 0, 0,
+     "FILE", "file with its password"},
+    {"smtp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that its certificate must come from; else one the system trusts"},
+    {"mail_from", OPTION_TEXT, OPTION_EVERYWHERE, AT(mail_from), NULL, 0, 0, "ADDRESS",
+     "sender of the mails"},
+    {"mail_default_to", OPTION_TEXT, OPTION_EVERYWHERE, AT(mail_default_to), NULL, 0, 0, "ADDRESS",
+     "who gets the mails for users that have no contact; else those fail"},
     {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
      "debug, info, warn or error"},
     {"sink", OPTION_TEXT, OPTION_FLAG_ONLY, AT(sink), NULL, 0, 0, "SINK",
      "only postgres or only rabbitmq (replay, parked)"},
     {"id", OPTION_TEXT, OPTION_FLAG_ONLY, AT(id), NULL, 36, 36, "UUID",
-     "only the event with this id (replay, parked)"},
+     "only the event with this id (replay, parked, notification)"},
     {"order", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(order), NULL, 1, INT64_MAX, "N",
      "only events of this order (replay, parked)"},
     {"type", OPTION_TEXT, OPTION_FLAG_ONLY, AT(type), NULL, 1, 31, "TYPE",
@@ -50,7 +92,7 @@ static const struct option OPTIONS[] = {
     {"queue", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(queue), "false", 0, 0, NULL,
      "move what is in order.failed back to order.events (replay)"},
     {"limit", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(limit), NULL, 1, INT64_MAX, "N",
-     "at most so many events (replay)"},
+     "at most so many (replay, notification list)"},
     {"rate", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(rate), NULL, 1, 1000000, "N",
      "at most so many events a second (replay)"},
     {"dry_run", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(dry_run), "false", 0, 0, NULL,
@@ -59,8 +101,10 @@ static const struct option OPTIONS[] = {
      "why an event is given up; it is written down (parked discard)"},
     {"repair", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(repair), "false", 0, 0, NULL,
      "send what is missing (reconcile)"},
+    {"failed", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(failed), "false", 0, 0, NULL,
+     "only what failed (notification list)"},
     {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
-     "answer in JSON (status, parked, replay, reconcile)"},
+     "answer in JSON (status, parked, replay, reconcile, notification)"},
     {"help", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(help), "false", 0, 0, NULL, "print this"},
     {"version", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(version), "false", 0, 0, NULL,
      "print the version"},
@@ -68,22 +112,17 @@ static const struct option OPTIONS[] = {
 
 const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 
-static void load_password(const struct config_sources *sources, const char *option,
-                          const char *path, char **password, struct buf *problems)
+static void load_secrets(struct settings *settings, const struct config_sources *sources,
+                         struct buf *problems)
 {
-    struct error error = {0};
-    bool exposed = false;
-    if (path &&
-        config_read_secret_file(path, PASSWORD_MAX, &error, password, &exposed) != RESULT_OK)
-        config_add_problem(sources, option, problems, "%s", error.text);
-}
-
-static void forget_password(char **password)
-{
-    if (*password)
-        explicit_bzero(*password, strlen(*password));
-    free(*password);
-    *password = NULL;
+    const struct secret_source postgres = {"postgres_password_file",
+                                           settings->postgres_password_file, "postgres-password"};
+    const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
+                                       "amqp-password"};
+    secret_load(&postgres, sources, problems, &settings->postgres_password);
+    secret_load(&amqp, sources, problems, &settings->amqp_password);
+    secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
+    secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
 
 enum result settings_load(int argc, char *const argv[], char *const environment[],
@@ -98,10 +137,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         settings->bridge_dir = strdup(settings->data_dir);
     if (!settings->bridge_dir)
         return RESULT_NO_MEMORY;
-    load_password(sources, "postgres_password_file", settings->postgres_password_file,
-                  &settings->postgres_password, problems);
-    load_password(sources, "amqp_password_file", settings->amqp_password_file,
-                  &settings->amqp_password, problems);
+    load_secrets(settings, sources, problems);
     settings->level = LOG_INFO;
     if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
         config_add_problem(sources, "log_level", problems,
@@ -109,9 +145,20 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     return config_verdict(problems);
 }
 
+void settings_warn(const struct settings *settings)
+{
+    secret_warn_file(settings->postgres_password_file);
+    secret_warn_file(settings->amqp_password_file);
+    secret_warn_url("postgres_url", settings->postgres_url, "postgres_password_file");
+    secret_warn_url("amqp_url", settings->amqp_url, "amqp_password_file");
+}
+
 void settings_free(struct settings *settings)
 {
-    forget_password(&settings->postgres_password);
-    forget_password(&settings->amqp_password);
+    secret_forget(&settings->postgres_password);
+    secret_forget(&settings->amqp_password);
+    secret_forget(&settings->api_token);
+    secret_forget(&settings->webhook_secret);
+    secret_forget(&settings->smtp_password);
     config_free_settings(&SETTINGS, settings);
 }

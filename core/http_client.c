@@ -145,7 +145,7 @@ static bool is_http(CURLU *url)
     return good;
 }
 
-enum result http_client_check_url(const char *url, struct error *error)
+enum result http_client_check_url(const char *url, bool may_query, struct error *error)
 {
     CURLU *parsed = curl_url();
     enum result result = parsed ? RESULT_OK : RESULT_NO_MEMORY;
@@ -155,8 +155,10 @@ enum result http_client_check_url(const char *url, struct error *error)
         result = error_set(error, RESULT_INVALID, "it must be a URL of http:// or https://");
     else if (has_part(parsed, CURLUPART_USER) || has_part(parsed, CURLUPART_PASSWORD))
         result = error_set(error, RESULT_INVALID, "a URL is no place for a user or a password");
-    else if (has_part(parsed, CURLUPART_QUERY) || has_part(parsed, CURLUPART_FRAGMENT))
-        result = error_set(error, RESULT_INVALID, "the URL may have no ? and no #");
+    else if (!may_query && has_part(parsed, CURLUPART_QUERY))
+        result = error_set(error, RESULT_INVALID, "the URL may have no ?");
+    else if (has_part(parsed, CURLUPART_FRAGMENT))
+        result = error_set(error, RESULT_INVALID, "the URL may have no #");
     curl_url_cleanup(parsed);
     return result;
 }

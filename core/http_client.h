@@ -42,8 +42,8 @@ MUST_CHECK enum result http_client_call(struct http_client *client,
                                         struct buf *body, struct error *error);
 
 /* RESULT_INVALID, with the cause, unless `url` is http or https, with a host, and without user,
- * query and fragment. */
-MUST_CHECK enum result http_client_check_url(const char *url, struct error *error);
+ * fragment and, unless `may_query`, query. */
+MUST_CHECK enum result http_client_check_url(const char *url, bool may_query, struct error *error);
 
 /* The version of libcurl in use, "7.88.1". */
 const char *http_client_library_version(void);

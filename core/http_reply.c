@@ -16,7 +16,7 @@ struct problem_entry {
 
 static const struct problem_entry PROBLEMS[] = {
 #define X(word, status, type, title) [word] = {status, "urn:tillbox:problem:" type, title},
-    PROBLEM_TABLE(X)
+    PROBLEM_TABLE(X) PROBLEM_OFFICE_TABLE(X)
 #undef X
 };
 

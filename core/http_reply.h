@@ -6,7 +6,7 @@
 #include "core/http_header.h"
 #include "core/result.h"
 
-enum { HTTP_LOCATION_SIZE = 64, HTTP_REPLY_MAX = 8 << 20 };
+enum { HTTP_LOCATION_SIZE = 128, HTTP_REPLY_MAX = 8 << 20 };
 
 struct http_reply {
     int status;
@@ -50,9 +50,15 @@ void http_reply_done(struct http_reply *reply);
     X(PROBLEM_NOT_READY, 503, "not-ready", "The journal can't be written")                     \
     X(PROBLEM_DISK_FULL, 507, "disk-full", "The disk is full")
 
+/* … and those that only head office's services have. */
+#define PROBLEM_OFFICE_TABLE(Y)                                                \
+    Y(PROBLEM_DATABASE, 503, "database-away", "The database can't be reached") \
+    Y(PROBLEM_SERVICE_BUSY, 503, "service-busy", "The service is busy")        \
+    Y(PROBLEM_PRODUCT_EXISTS, 409, "product-exists", "There is such a product already")
+
 enum problem {
 #define X(word, status, type, title) word,
-    PROBLEM_TABLE(X)
+    PROBLEM_TABLE(X) PROBLEM_OFFICE_TABLE(X)
 #undef X
 };
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Prints a C file that holds the files of the till page, plain and compressed. In index.html the
-# word @BUILD@ becomes the build: a hash over all of them. usage: tools/embed-page.sh FILE…
+# Prints a C file that holds the files of the till page, plain and compressed. In index.html
+# @BUILD@ becomes the build, a hash over all of them, and @PRELOADS@ what loads the modules early.
+# usage: tools/embed-page.sh FILE…
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -12,10 +13,18 @@ bytes() {
     od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'
 }
 
+# All modules at once, instead of one after the other as each names the next.
+preloads=$(for file in "$@"; do
+    case $file in
+    */theme.js) ;;
+    *.js) printf '<link rel="modulepreload" href="/page/@BUILD@/%s">' "$(basename "$file")" ;;
+    esac
+done)
+
 # $1: file. The one file that is not kept for ever names those that are.
 content() {
     case $1 in
-    */index.html) sed "s/@BUILD@/$build/g" "$1" ;;
+    */index.html) sed -e "s|@PRELOADS@|$preloads|" -e "s/@BUILD@/$build/g" "$1" ;;
     *) cat "$1" ;;
     esac
 }

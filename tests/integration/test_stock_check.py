@@ -91,7 +91,7 @@ def test_a_sale_that_the_service_has_enough_for_says_so_wherever_it_is_shown(ask
 
 def test_it_is_shown_as_the_api_says(asking_box):
     contract = Contract()
-    for operation, answer in (("post_orders", asking_box.sell()),
+    for operation, answer in (("create_order", asking_box.sell()),
                               ("cancel_order", asking_box.orders("POST", "/orders/1/cancel")),
                               ("get_status", asking_box.orders("GET", "/status"))):
         response = contract.response(contract.operations[operation], answer.status)

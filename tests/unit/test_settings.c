@@ -1,6 +1,7 @@
 #include "tests/support/unit.h"
 
 #include "appliance/settings.h"
+#include "core/secret.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -200,13 +201,13 @@ static void a_token_file_that_is_not_there_is_a_problem(UNUSED void **state)
 
 static void a_token_has_16_to_512_characters_and_is_never_told(UNUSED void **state)
 {
-    char token[SETTINGS_TOKEN_MAX + 2];
+    char token[SECRET_MAX + 2];
     memset(token, 'q', sizeof token);
-    token[SETTINGS_TOKEN_MAX] = '\0';
+    token[SECRET_MAX] = '\0';
     assert_ok(LOAD("--api-token-file", token_file(token)));
     assert_serves();
-    token[SETTINGS_TOKEN_MAX] = 'q';
-    token[SETTINGS_TOKEN_MAX + 1] = '\0';
+    token[SECRET_MAX] = 'q';
+    token[SECRET_MAX + 1] = '\0';
     assert_ok(LOAD("--api-token-file", token_file(token)));
     assert_does_not_serve("--api-token-file: ");
     assert_null(strstr(buf_text(&problems), "qqqq"));

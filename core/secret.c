@@ -1,0 +1,97 @@
+#include "core/secret.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+enum { PATH_SIZE = 4096 };
+
+/* The kernel writes no core file and lets no process of the same user look in; root's tools, which
+ * may look in, leave out what is no code (core(5), coredump_filter). */
+static void guard_memory(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    int filter = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+    if (filter < 0)
+        return;
+    (void)!write(filter, "0x10", 4); /* headers of mapped files, and nothing of their data */
+    close(filter);
+}
+
+/* The credential's path; NULL if the service wasn't given it. */
+static const char *find_credential(const char *name, char path[static PATH_SIZE])
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    if (!folder || !name)
+        return NULL;
+    snprintf(path, PATH_SIZE, "%s/tillbox_%s", folder, name);
+    return access(path, F_OK) == 0 ? path : NULL;
+}
+
+void secret_load(const struct secret_source *source, const struct config_sources *sources,
+                 struct buf *problems, char **ret_secret)
+{
+    char found[PATH_SIZE];
+    struct error error = {0};
+    bool exposed = false;
+    const char *path = source->path ? source->path : find_credential(source->credential, found);
+    if (!path)
+        return;
+    guard_memory();
+    if (config_read_secret_file(path, SECRET_MAX, &error, ret_secret, &exposed) != RESULT_OK)
+        config_add_problem(sources, source->option, problems, "%s", error.text);
+}
+
+void secret_forget(char **secret)
+{
+    if (*secret)
+        explicit_bzero(*secret, strlen(*secret));
+    free(*secret);
+    *secret = NULL;
+}
+
+bool secret_is_in_url(const char *url)
+{
+    const char *authority = strstr(url, "://");
+    if (!authority)
+        return strstr(url, "password") != NULL; /* libpq's "host=… password=…" */
+    authority += 3;
+    size_t length = strcspn(authority, "/?");
+    const char *colon = memchr(authority, ':', length);
+    const char *at = memchr(authority, '@', length);
+    return (colon && at && colon + 1 < at) || strstr(authority + length, "password=") != NULL;
+}
+
+void secret_check_url(const char *option, const char *url, const char *instead,
+                      const struct config_sources *sources, struct buf *problems)
+{
+    if (!url || !secret_is_in_url(url))
+        return;
+    guard_memory();
+    if (config_origin(sources, option) == CONFIG_FLAG)
+        config_add_problem(sources, option, problems,
+                           "every user of this machine can read a password on the command line; "
+                           "use %s",
+                           instead);
+}
+
+void secret_warn_file(const char *path)
+{
+    struct stat status;
+    if (path && stat(path, &status) == 0 && (status.st_mode & (S_IRGRP | S_IROTH)) != 0)
+        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", path),
+            LOG_TEXT("detail", "group or others may read this secret"));
+}
+
+void secret_warn_url(const char *option, const char *url, const char *instead)
+{
+    if (url && secret_is_in_url(url))
+        LOG(LOG_WARN, "settings.exposed", LOG_TEXT("option", option), LOG_TEXT("instead", instead),
+            LOG_TEXT("detail", "a password is part of this URL; keep it in a file"));
+}
