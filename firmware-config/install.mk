@@ -69,3 +69,8 @@ deb: ## build the Debian package into build/
 	tools/build-deb.sh $(VERSION) $(BUILD)
 units: build ## systemd's own judgement of the units
 	tools/check-units.sh $(BUILD)
+
+.PHONY: package-test
+package-test: build tests-build ## the package's life in a clean Debian: install, sell, upgrade, purge
+	tools/install-deps.sh deb
+	unshare --mount $(PYTEST) -x tests/package $(ARGS)
