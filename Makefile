@@ -20,7 +20,7 @@ OPTIMIZE ?= -O2 -D_FORTIFY_SOURCE=2
 CFLAGS   += -std=c11 -g $(OPTIMIZE) $(WARNINGS) $(HARDEN) -pthread
 CPPFLAGS += -I. -D_GNU_SOURCE -DTILLBOX_VERSION='"$(VERSION)"' -MMD -MP
 LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
-LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lsystemd -lm
+LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lcurl -lsystemd -lm
 CPPFLAGS += -isystem /usr/include/postgresql
 
 CORE      := $(wildcard core/*.c)
@@ -29,20 +29,22 @@ BRIDGE    := $(wildcard bridge/*.c)
 UNITS     := $(wildcard tests/unit/test_*.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 BENCH     := $(wildcard tests/bench/*.c)
+FUZZ      := $(wildcard tests/fuzz/*.c)
 HANG      := $(BUILD)/tests/hang.so
 
 object     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
 # everything of the program but its main, for tests and benchmarks to link
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
-                 $(BUILD)/obj/gen/schema_journal.o
+                 $(BUILD)/obj/gen/schema_journal.o $(BUILD)/obj/gen/till_page_files.o
 BRIDGE_OBJ    := $(call object,$(filter-out bridge/main.c,$(BRIDGE))) \
-                 $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o
+                 $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o \
+                 $(BUILD)/obj/gen/templates.o
 SUPPORT_OBJ   := $(call object,$(SUPPORT))
 UNIT_BIN  := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH))
 LIBRARY   := $(APPLIANCE_OBJ) $(CORE_OBJ)
-ALL_OBJ   := $(call object,$(APPLIANCE) $(BRIDGE) $(UNITS) $(BENCH)) $(SUPPORT_OBJ) $(LIBRARY)
+ALL_OBJ   := $(call object,$(APPLIANCE) $(BRIDGE) $(UNITS) $(BENCH) $(FUZZ)) $(SUPPORT_OBJ) $(LIBRARY)
 
 .PHONY: build
 build: $(BUILD)/appliance $(BUILD)/bridge ## compile the programs into build/
@@ -57,7 +59,12 @@ $(BUILD)/bridge: $(BUILD)/obj/bridge/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq -lssl
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY)
+# An archive: a test takes from it what it needs.
+$(BUILD)/libbridge.a: $(BRIDGE_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY) $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
@@ -67,11 +74,24 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lrabbitmq
 
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
 schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
 .SECONDEXPANSION:
 $(BUILD)/gen/schema_%.c: tools/embed-sql.sh $$(sort $$(wildcard schema/$$*/*.sql))
 	@mkdir -p $(@D)
 	@sh $< $(schema_symbol) $(filter %.sql,$^) > $@
+
+$(BUILD)/gen/templates.c: tools/embed-text.sh $(sort $(wildcard bridge/templates/*.txt))
+	@mkdir -p $(@D)
+	@sh $< TEMPLATES $(filter %.txt,$^) > $@
+
+$(BUILD)/gen/till_page_files.c: tools/embed-page.sh $(wildcard appliance/page/*)
+	@mkdir -p $(@D)
+	@sh $< $(filter appliance/page/%,$^) > $@
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -129,6 +149,19 @@ check-tsan: ## units and API tests under ThreadSanitizer
 .PHONY: check-crash
 check-crash: build ## 100 x kill -9 under load, every 201 accounted for
 	$(PYTHON) tests/integration/crash.py --build $(BUILD) --kills $(or $(KILLS),100)
+
+.PHONY: coverage
+coverage: ## which lines the tests run; build/coverage/index.html
+	tools/install-deps.sh coverage
+	$(MAKE) BUILD=build/coverage OPTIMIZE="-O0 --coverage" build tests-build
+	$(PYTHON) tools/run_tests.py --build build/coverage $(TESTS)
+	gcovr --root . --filter core/ --filter appliance/ --filter bridge/ --print-summary \
+	    --html-details build/coverage/index.html --object-directory build/coverage
+
+.PHONY: fuzz
+fuzz: ## each parser for half a minute, by libFuzzer (SECONDS_EACH=N, TARGETS="json")
+	tools/install-deps.sh lint
+	SECONDS_EACH=$(or $(SECONDS_EACH),30) tools/fuzz.sh $(TARGETS)
 
 .PHONY: bench bench-bridge
 bench: build tests-build ## each figure of the appliance beside its ceiling

@@ -8,6 +8,9 @@ struct accounts {
     struct accounting accounting;
     enum result result;
     struct error error;
+    struct parked_list parked;
+    enum result parked_result;
+    struct error parked_error;
 };
 
 enum result accounts_new(struct accounts **ret_accounts)
@@ -28,6 +31,28 @@ void accounts_free(struct accounts *accounts)
     free(accounts);
 }
 
+static bool has_parked(const struct accounting *accounting)
+{
+    for (size_t i = 0; i < accounting->sink_count; i++)
+        if (accounting->sinks[i].first_parked > 0)
+            return true;
+    return false;
+}
+
+static void refresh_parked(struct accounts *accounts, const char *bridge_dir, bool there_are_some)
+{
+    struct parked_list list = {0};
+    struct error error = {0};
+    enum result result = there_are_some ? parked_list_read(bridge_dir, &list, &error) : RESULT_OK;
+    if (result == RESULT_BUSY) /* the bridge is writing: the list of a second ago will do */
+        return;
+    pthread_mutex_lock(&accounts->lock);
+    accounts->parked = list;
+    accounts->parked_result = result;
+    accounts->parked_error = error;
+    pthread_mutex_unlock(&accounts->lock);
+}
+
 void accounts_refresh(struct accounts *accounts, const char *data_dir, const char *bridge_dir)
 {
     struct accounting accounting = {0};
@@ -38,6 +63,8 @@ void accounts_refresh(struct accounts *accounts, const char *data_dir, const cha
     accounts->result = result;
     accounts->error = error;
     pthread_mutex_unlock(&accounts->lock);
+    if (result == RESULT_OK)
+        refresh_parked(accounts, bridge_dir, has_parked(&accounting));
 }
 
 enum result accounts_get(struct accounts *accounts, struct accounting *ret_accounting,
@@ -49,6 +76,22 @@ enum result accounts_get(struct accounts *accounts, struct accounting *ret_accou
         *ret_accounting = accounts->accounting;
     else
         error_write(error, "%s", accounts->error.text);
+    pthread_mutex_unlock(&accounts->lock);
+    return result;
+}
+
+/* Without accounts nobody knows whether anything is parked. */
+enum result accounts_get_parked(struct accounts *accounts, struct parked_list *ret_list,
+                                struct error *error)
+{
+    pthread_mutex_lock(&accounts->lock);
+    enum result result = accounts->result == RESULT_OK ? accounts->parked_result : accounts->result;
+    if (result == RESULT_OK)
+        *ret_list = accounts->parked;
+    else
+        error_write(error, "%s",
+                    accounts->result == RESULT_OK ? accounts->parked_error.text
+                                                  : accounts->error.text);
     pthread_mutex_unlock(&accounts->lock);
     return result;
 }

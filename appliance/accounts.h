@@ -4,6 +4,7 @@
 #define TILLBOX_APPLIANCE_ACCOUNTS_H
 
 #include "core/accounting.h"
+#include "core/parked_list.h"
 
 struct accounts;
 
@@ -16,5 +17,7 @@ void accounts_refresh(struct accounts *accounts, const char *data_dir, const cha
 /* What the last reading gave. From any thread. */
 MUST_CHECK enum result accounts_get(struct accounts *accounts, struct accounting *ret_accounting,
                                     struct error *error);
+MUST_CHECK enum result accounts_get_parked(struct accounts *accounts, struct parked_list *ret_list,
+                                           struct error *error);
 
 #endif

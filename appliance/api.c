@@ -3,46 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/log.h"
 #include "core/utf8.h"
 
 enum { BUSY_RETRY_S = 1 };
-
-/* Is it application/json, with or without parameters? */
-static bool is_json(const char *content_type)
-{
-    static const char JSON_TYPE[] = "application/json";
-    size_t length = sizeof JSON_TYPE - 1;
-    if (!content_type || strncasecmp(content_type, JSON_TYPE, length) != 0)
-        return false;
-    content_type += length;
-    content_type += strspn(content_type, " \t");
-    return *content_type == '\0' || *content_type == ';';
-}
-
-struct json *api_parse_body(struct http_exchange *exchange)
-{
-    struct json *document = NULL;
-    struct error error = {0};
-    const struct buf *body = http_exchange_body(exchange);
-    struct http_reply *reply = http_exchange_reply(exchange);
-    if (body->size == 0) {
-        reply_problem(reply, PROBLEM_MALFORMED, "the body is empty; it must be a JSON object");
-        return NULL;
-    }
-    if (!is_json(http_exchange_header(exchange, "Content-Type"))) {
-        reply_problem(reply, PROBLEM_MEDIA_TYPE, "send the header Content-Type: application/json");
-        return NULL;
-    }
-    enum result result = json_parse(body->bytes, body->size, &document, &error);
-    if (result == RESULT_OK)
-        return document;
-    reply_problem(reply, result == RESULT_MALFORMED ? PROBLEM_MALFORMED : PROBLEM_INTERNAL,
-                  "the body is not valid JSON: %s", error.text);
-    return NULL;
-}
 
 static void release_command(void *kept)
 {
@@ -65,15 +30,6 @@ struct command *api_new_command(struct http_exchange *exchange, enum command_kin
 struct sha256 *api_hasher(struct service *service)
 {
     return service->api->hashers[service->kind == SERVICE_ORDERS ? 0 : 1];
-}
-
-static bool is_usable_key(const char *key)
-{
-    size_t length = strlen(key);
-    for (size_t i = 0; i < length; i++)
-        if (key[i] <= ' ' || key[i] > '~')
-            return false;
-    return length >= 1 && length <= API_KEY_MAX;
 }
 
 /* What makes a request the same as another: method, path and body. */
@@ -102,9 +58,9 @@ static bool read_key(struct service *service, struct http_exchange *exchange,
     const char *key = http_exchange_header(exchange, "Idempotency-Key");
     if (!key || strcmp(http_exchange_method(exchange), "POST") != 0)
         return true;
-    if (!is_usable_key(key)) {
+    if (!http_key_is_usable(key)) {
         reply_problem(http_exchange_reply(exchange), PROBLEM_MALFORMED,
-                      "an Idempotency-Key has 1 to %d visible ASCII characters", API_KEY_MAX);
+                      "an Idempotency-Key has 1 to %d visible ASCII characters", HTTP_KEY_MAX);
         return false;
     }
     hash_request(service, exchange, key, command);
@@ -117,16 +73,11 @@ static void on_command_done(struct command *command)
     http_exchange_resume(command->context);
 }
 
-void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+static void hand_over(const struct api *api, struct command *command)
 {
-    struct http_reply *reply = http_exchange_reply(exchange);
-    if (!read_key(service, exchange, command))
-        return;
-    command->done = on_command_done;
-    command->context = exchange;
-    /* Deferred before it is queued: the committer may be done before submit returns. */
-    http_exchange_defer(exchange);
-    enum result result = committer_submit(service->api->committer, command);
+    struct http_reply *reply = command->reply;
+    struct http_exchange *exchange = command->context;
+    enum result result = committer_submit(api->committer, command);
     if (result == RESULT_OK)
         return;
     if (result == RESULT_BUSY)
@@ -137,27 +88,59 @@ void api_submit(struct service *service, struct http_exchange *exchange, struct 
     http_exchange_resume(exchange);
 }
 
+void api_on_checked(void *context, struct command *command)
+{
+    hand_over(context, command);
+}
+
+/* A sale that was made already gets its answer again, whatever the stock is now. */
+static bool is_answered(const struct service *service, const struct command *command)
+{
+    bool found = false;
+    struct error error = {0};
+    if (!command->has_key)
+        return false;
+    if (queries_has_answer(service->queries, command->key, &found, &error) != RESULT_OK)
+        LOG(LOG_ERROR, "read.failed", LOG_TEXT("error", error.text));
+    return found;
+}
+
+static void check_stock(const struct service *service, struct command *command)
+{
+    struct api *api = service->api;
+    enum result result =
+        is_answered(service, command) ? RESULT_BUSY : stock_check_submit(api->stock_check, command);
+    if (result == RESULT_BUSY)
+        hand_over(api, command);
+    if (result != RESULT_CONFLICT)
+        return;
+    reply_problem(command->reply, PROBLEM_IN_FLIGHT,
+                  "the first request with this key isn't done yet");
+    command->reply->retry_after_s = BUSY_RETRY_S;
+    http_exchange_resume(command->context);
+}
+
+void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
+{
+    const struct api *api = service->api;
+    if (!read_key(service, exchange, command))
+        return;
+    command->done = on_command_done;
+    command->context = exchange;
+    /* Deferred before it is queued: the committer may be done before submit returns. */
+    http_exchange_defer(exchange);
+    if (api->stock_check && command->kind == COMMAND_CREATE_ORDER)
+        check_stock(service, command);
+    else
+        hand_over(api, command);
+}
+
 struct page_reading {
+    const char *bound; /* "after" or "before" */
     struct page *page;
     enum order_filter *filter;
     struct field_errors errors;
 };
-
-static bool parse_number(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_number)
-{
-    int64_t number = 0;
-    if (*text == '\0' || strlen(text) > 16)
-        return false;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        number = number * 10 + (*text - '0');
-    }
-    if (number < minimum || number > maximum)
-        return false;
-    *ret_number = number;
-    return true;
-}
 
 static bool parse_filter(const char *text, enum order_filter *ret_filter)
 {
@@ -174,11 +157,11 @@ static void read_parameter(void *context, const char *name, const char *value)
 {
     struct page_reading *reading = context;
     struct field_errors *errors = &reading->errors;
-    if (strcmp(name, "after") == 0) {
-        if (!parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
-            field_errors_add(errors, "after", "must be an id: a whole number");
+    if (strcmp(name, reading->bound) == 0) {
+        if (!http_parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
+            field_errors_add(errors, reading->bound, "must be an id: a whole number");
     } else if (strcmp(name, "limit") == 0) {
-        if (!parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
+        if (!http_parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
             field_errors_add(errors, "limit", "must be a whole number from 1 to %d",
                              QUERIES_PAGE_MAX);
     } else if (reading->filter && strcmp(name, "status") == 0) {
@@ -192,17 +175,31 @@ static void read_parameter(void *context, const char *name, const char *value)
     }
 }
 
+static bool read_parameters(struct http_exchange *exchange, struct page_reading *reading)
+{
+    field_errors_init(&reading->errors);
+    http_exchange_query(exchange, read_parameter, reading);
+    bool good = reading->errors.count == 0;
+    if (!good)
+        reply_invalid(http_exchange_reply(exchange), &reading->errors);
+    field_errors_done(&reading->errors);
+    return good;
+}
+
 bool api_read_page(struct http_exchange *exchange, struct page *ret_page,
                    enum order_filter *ret_filter)
 {
-    struct page_reading reading = {.page = ret_page, .filter = ret_filter};
+    struct page_reading reading = {.bound = "after", .page = ret_page, .filter = ret_filter};
     *ret_page = (struct page){.limit = QUERIES_PAGE_DEFAULT};
-    field_errors_init(&reading.errors);
-    http_exchange_query(exchange, read_parameter, &reading);
-    bool good = reading.errors.count == 0;
-    if (!good)
-        reply_invalid(http_exchange_reply(exchange), &reading.errors);
-    field_errors_done(&reading.errors);
+    return read_parameters(exchange, &reading);
+}
+
+bool api_read_latest(struct http_exchange *exchange, struct page_back *ret_page)
+{
+    struct page page = {.after = JSON_INTEGER_MAX, .limit = QUERIES_PAGE_DEFAULT};
+    struct page_reading reading = {.bound = "before", .page = &page};
+    bool good = read_parameters(exchange, &reading);
+    *ret_page = (struct page_back){.before = page.after, .limit = page.limit};
     return good;
 }
 

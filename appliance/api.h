@@ -10,13 +10,15 @@
 #include "appliance/accounts.h"
 #include "appliance/committer.h"
 #include "appliance/disk.h"
+#include "appliance/history.h"
 #include "appliance/integrity.h"
 #include "appliance/queries.h"
 #include "appliance/settings.h"
-#include "core/http_server.h"
+#include "appliance/stock_check.h"
+#include "core/http_request.h"
 #include "core/json.h"
 
-enum { SERVICE_COUNT = 2, API_KEY_MAX = 255 };
+enum { SERVICE_COUNT = 2 };
 
 enum service_kind { SERVICE_ORDERS = 1 << 0, SERVICE_INVENTORY = 1 << 1 };
 
@@ -38,6 +40,8 @@ struct api {
     struct disk *disk;
     struct integrity *integrity;
     struct accounts *accounts;
+    struct stock_check *stock_check; /* NULL: no inventory_url, nobody is asked */
+    struct history *history;
     struct sha256 *hashers[SERVICE_COUNT];
     struct service services[SERVICE_COUNT];
     int64_t started_at_ms;
@@ -47,25 +51,27 @@ struct api {
 /* One answer's worth of work. `id` is the {id} of the path, 0 if it has none. */
 typedef void api_handler(struct service *service, struct http_exchange *exchange, int64_t id);
 
-api_handler api_post_orders, api_get_orders, api_get_order, api_cancel_order;
+api_handler api_post_orders, api_get_orders, api_get_latest_orders, api_get_order, api_cancel_order;
 api_handler api_post_products, api_get_products, api_get_product, api_patch_product, api_post_stock;
 api_handler api_get_livez, api_get_readyz, api_get_healthz, api_get_status, api_get_metrics;
-
-/* The body as a JSON object or array; NULL if it can't be had, with the reply filled in. The caller
- * frees it. */
-struct json *api_parse_body(struct http_exchange *exchange);
+api_handler api_get_page, api_get_settings, api_get_parked, api_get_history;
 
 /* Creates the exchange's command; NULL, with the reply filled in, when there is no memory. It lives
  * as long as the exchange. */
 struct command *api_new_command(struct http_exchange *exchange, enum command_kind kind);
 
-/* Reads the Idempotency-Key, defers the exchange and hands the command to the committer. */
+/* Reads the Idempotency-Key, defers the exchange and hands the command to the committer; a sale
+ * goes by way of the stock check where there is one. */
 void api_submit(struct service *service, struct http_exchange *exchange, struct command *command);
 
+/* For stock_check_options: hands a checked sale, of this `struct api`, to the committer. */
+void api_on_checked(void *context, struct command *command);
+
 /* Reads `after` and `limit`, and `status` if `ret_filter` isn't NULL. False, with the reply filled
- * in, if one is wrong or there are others. */
+ * in, if one is wrong or there are others. api_read_latest reads `before` and `limit`. */
 bool api_read_page(struct http_exchange *exchange, struct page *ret_page,
                    enum order_filter *ret_filter);
+bool api_read_latest(struct http_exchange *exchange, struct page_back *ret_page);
 
 /* Answers a read: the JSON that was written, 404 saying "there is no `what`", or an error. */
 void api_answer_read(struct http_exchange *exchange, enum result result, const char *what,

@@ -124,6 +124,20 @@ static void put_load(struct json_writer *writer, const struct api *api, const st
     json_end_object(writer);
 }
 
+static void put_stock_check(struct json_writer *writer, const struct api *api)
+{
+    struct stock_check_stats stats;
+    if (!api->stock_check)
+        return;
+    stock_check_stats(api->stock_check, &stats);
+    json_begin_object(writer, "stock_check");
+    json_put_text(writer, "breaker", breaker_state_text(stats.breaker));
+    json_put_int(writer, "waiting", stats.waiting);
+    for (enum stock_check_outcome i = 0; i < STOCK_CHECK_OUTCOMES; i++)
+        json_put_int(writer, stock_check_outcome_text(i), (int64_t)stats.outcomes[i]);
+    json_end_object(writer);
+}
+
 /* Where the events are on their way to head office; the bridge may be down, or never have been
  * here. */
 static void put_bridge(struct json_writer *writer, const struct api *api)
@@ -167,6 +181,7 @@ void api_get_status(struct service *service, struct http_exchange *exchange, int
                  (clock_monotonic_ns(api->clock) - api->started_ns) / 1000000000);
     put_journal(&writer, api, &health);
     put_load(&writer, api, &health);
+    put_stock_check(&writer, api);
     put_bridge(&writer, api);
     put_versions(&writer);
     json_end_object(&writer);

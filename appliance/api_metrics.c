@@ -86,6 +86,24 @@ static int64_t resident_bytes(void)
     return resident ? strtoll(resident, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
 }
 
+static void put_stock_checks(struct buf *out, const struct api *api)
+{
+    static const char NAME[] = "tillbox_stock_checks_total";
+    static const int64_t STATES[] = {
+        [BREAKER_CLOSED] = 0, [BREAKER_OPEN] = 1, [BREAKER_HALF_OPEN] = 2};
+    struct stock_check_stats stats = {0};
+    if (api->stock_check)
+        stock_check_stats(api->stock_check, &stats);
+    put_type(out, NAME, "counter", "Sales that the inventory service was to be asked about.");
+    for (enum stock_check_outcome i = 0; i < STOCK_CHECK_OUTCOMES; i++)
+        buf_append_format(out, "%s{outcome=\"%s\"} %" PRIu64 "\n", NAME,
+                          stock_check_outcome_text(i), stats.outcomes[i]);
+    put_gauge(out, "tillbox_stock_checks_waiting", "Sales that wait for the inventory service.",
+              stats.waiting);
+    put_gauge(out, "tillbox_inventory_breaker_state", "0 closed, 1 open, 2 half-open.",
+              STATES[stats.breaker]);
+}
+
 static void put_bridge(struct buf *out, const struct api *api)
 {
     struct accounting accounting;
@@ -128,5 +146,6 @@ void api_get_metrics(struct service *service, struct http_exchange *exchange, in
     put_gauge(out, "tillbox_resident_bytes", "Memory of the process.", resident_bytes());
     put_gauge(out, "tillbox_start_time_seconds", "When the process started, seconds since 1970.",
               api->started_at_ms / 1000);
+    put_stock_checks(out, api);
     put_bridge(out, api);
 }

@@ -1,4 +1,4 @@
-/* POST /orders, POST /orders/{id}/cancel, GET /orders, GET /orders/{id}. */
+/* POST /orders, POST /orders/{id}/cancel, GET /orders, GET /orders/latest, GET /orders/{id}. */
 #include <stdio.h>
 
 #include "appliance/api.h"
@@ -61,7 +61,7 @@ void api_post_orders(struct service *service, struct http_exchange *exchange, in
 {
     (void)id;
     struct field_errors errors;
-    struct json *body = api_parse_body(exchange);
+    struct json *body = http_parse_body(exchange);
     if (!body)
         return;
     struct command *command = api_new_command(exchange, COMMAND_CREATE_ORDER);
@@ -84,7 +84,7 @@ static bool accept_empty_body(struct http_exchange *exchange)
     struct form form;
     if (http_exchange_body(exchange)->size == 0)
         return true;
-    struct json *body = api_parse_body(exchange);
+    struct json *body = http_parse_body(exchange);
     if (!body)
         return false;
     field_errors_init(&errors);
@@ -131,5 +131,18 @@ void api_get_orders(struct service *service, struct http_exchange *exchange, int
         return;
     json_writer_init(&writer, &http_exchange_reply(exchange)->body);
     enum result result = queries_orders(service->queries, filter, &page, &writer, &error);
+    api_answer_read(exchange, result, "order", &error);
+}
+
+void api_get_latest_orders(struct service *service, struct http_exchange *exchange, int64_t id)
+{
+    (void)id;
+    struct error error = {0};
+    struct json_writer writer;
+    struct page_back page;
+    if (!api_read_latest(exchange, &page))
+        return;
+    json_writer_init(&writer, &http_exchange_reply(exchange)->body);
+    enum result result = queries_latest_orders(service->queries, &page, &writer, &error);
     api_answer_read(exchange, result, "order", &error);
 }

@@ -71,7 +71,7 @@ static void submit_body(struct service *service, struct http_exchange *exchange,
                         enum command_kind kind, int64_t id, read_body *read)
 {
     struct field_errors errors;
-    struct json *body = api_parse_body(exchange);
+    struct json *body = http_parse_body(exchange);
     if (!body)
         return;
     struct command *command = api_new_command(exchange, kind);

@@ -57,6 +57,7 @@ static enum result append_order_event(struct execution *run, const char *type,
     json_put_text(data, "status", order_status_text(order->status));
     render_order_items(data, "items", order);
     json_put_int(data, "total", order->total_minor);
+    render_order_stock(data, order);
     return end_event(run);
 }
 
@@ -111,10 +112,22 @@ static enum result sell_line(struct execution *run, size_t index)
     return journal_set_stock(run->journal, line->product_id, left, run->now_ms, run->error);
 }
 
+/* The store has less than the box knows of. It is refused here, and not by who found out, so that a
+ * key that has been used gets its first answer all the same. */
+static enum result refuse_shortage(struct execution *run)
+{
+    const struct stock_shortage *shortage = &run->command->shortage;
+    if (shortage->product_id == 0)
+        return RESULT_OK;
+    reply_insufficient_stock(run->reply, shortage->product_id, shortage->requested,
+                             shortage->available);
+    return RESULT_REFUSED;
+}
+
 static enum result create_order(struct execution *run)
 {
     struct order *order = &run->command->input.order;
-    enum result result = RESULT_OK;
+    enum result result = refuse_shortage(run);
     for (size_t i = 0; i < order->line_count && result == RESULT_OK; i++)
         result = sell_line(run, i);
     if (result != RESULT_OK)

@@ -34,6 +34,13 @@ struct stock_adjustment {
     char reason[COMMAND_REASON_SIZE];
 };
 
+/* What the inventory service has too little of. */
+struct stock_shortage {
+    int64_t product_id; /* 0: of nothing */
+    int64_t requested;
+    int64_t available;
+};
+
 struct command {
     enum command_kind kind;
     union {
@@ -44,6 +51,8 @@ struct command {
         struct stock_adjustment adjustment;
     } input;
     bool order_is_list; /* the order came as `items`: errors name items[i] */
+
+    struct stock_shortage shortage; /* COMMAND_CREATE_ORDER */
 
     bool has_key; /* came with an Idempotency-Key */
     uint8_t key[JOURNAL_KEY_SIZE];

@@ -23,7 +23,7 @@ enum exit_code {
 typedef enum exit_code command_main(struct settings *settings, const struct config_sources *sources,
                                     const char *operand);
 
-command_main command_serve, command_check, command_verify, command_backup;
+command_main command_serve, command_check, command_verify, command_backup, command_health;
 
 /* The exit code for a failure. */
 enum exit_code exit_code_of(enum result result);

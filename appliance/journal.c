@@ -199,12 +199,54 @@ static enum result make_durable(struct journal *journal, struct error *error)
     return result == RESULT_DISK_FULL ? RESULT_OK : result;
 }
 
+static enum result write_new(const char *path, struct error *error)
+{
+    struct db *db = NULL;
+    enum result result = db_open(path, DB_WRITER, &db, error);
+    if (result == RESULT_OK)
+        result = migrate_up(db, APPLICATION_ID, SCHEMA_JOURNAL, SCHEMA_JOURNAL_count, error);
+    if (result == RESULT_OK)
+        result = db_empty_wal(db, error);
+    db_close(db);
+    return result;
+}
+
+static enum result flush_folder(const char *data_dir, struct error *error)
+{
+    int folder = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool flushed = folder >= 0 && fsync(folder) == 0;
+    if (folder >= 0)
+        close(folder);
+    return flushed ? RESULT_OK : error_set_errno(error, RESULT_IO, "can't flush %s", data_dir);
+}
+
+/* A new journal gets its name when it is whole and on the disk: what a failed flush and a power cut
+ * leave of a file that was being made need not look like a database any more. */
+static enum result create_file(const char *data_dir, const char *path, struct error *error)
+{
+    static const char *const ENDS[] = {"", "-journal", "-wal", "-shm"};
+    char new_path[JOURNAL_PATH_SIZE + 8], left_over[JOURNAL_PATH_SIZE + 16];
+    if (access(path, F_OK) == 0)
+        return RESULT_OK;
+    snprintf(new_path, sizeof new_path, "%s.new", path);
+    for (size_t i = 0; i < ARRAY_LENGTH(ENDS); i++) {
+        snprintf(left_over, sizeof left_over, "%s%s", new_path, ENDS[i]);
+        unlink(left_over);
+    }
+    enum result result = write_new(new_path, error);
+    if (result == RESULT_OK && rename(new_path, path) != 0)
+        result = error_set_errno(error, RESULT_IO, "can't rename %s", new_path);
+    return result == RESULT_OK ? flush_folder(data_dir, error) : result;
+}
+
 static enum result open_file(struct journal *journal, const struct journal_options *options,
                              struct error *error)
 {
     char path[JOURNAL_PATH_SIZE];
     journal_path(options->data_dir, path);
-    enum result result = db_open(path, DB_WRITER, &journal->db, error);
+    enum result result = create_file(options->data_dir, path, error);
+    if (result == RESULT_OK)
+        result = db_open(path, DB_WRITER, &journal->db, error);
     if (result == RESULT_OK) {
         db_keep_wal(journal->db);
         result =

@@ -23,8 +23,8 @@
                       " VALUES (?1, ?2, ?3, ?4, ?5)")                                              \
     X(UPDATE_PRODUCT, "UPDATE products SET product_name = ?2, price = ?3, sku = ?4,"               \
                       " updated_at_ms = ?5 WHERE product_id = ?1")                                 \
-    X(INSERT_ORDER, "INSERT INTO orders (user_id, items, total, created_at_ms)"                    \
-                    " VALUES (?1, ?2, ?3, ?4)")                                                    \
+    X(INSERT_ORDER, "INSERT INTO orders (user_id, items, total, created_at_ms, stock_checked)"     \
+                    " VALUES (?1, ?2, ?3, ?4, ?5)")                                                \
     X(FIND_ORDER, "SELECT " ROW_ORDER " FROM orders WHERE order_id = ?1")                          \
     X(SET_CANCELLED, "UPDATE orders SET cancelled_at_ms = ?2 WHERE order_id = ?1")                 \
     X(INSERT_EVENT, "INSERT INTO events (sequence, payload, hash) VALUES (?1, ?2, ?3)")            \

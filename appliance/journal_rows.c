@@ -90,6 +90,7 @@ enum result journal_insert_order(struct journal *journal, struct order *order, s
     statement_bind_text(insert, 2, journal->items.bytes, journal->items.size);
     statement_bind_int(insert, 3, order->total_minor);
     statement_bind_int(insert, 4, order->created_at_ms);
+    bind_text_or_null(insert, 5, order_stock_text(order->stock_checked));
     result = statement_run(insert, error);
     if (result == RESULT_OK)
         order->order_id = db_last_id(journal->db);

@@ -29,6 +29,7 @@ static const struct command_entry COMMANDS[] = {
     {"check", NULL, command_check, "examine journal, disk, permissions, clock and libraries"},
     {"verify", NULL, command_verify, "walk the hash chain and name the first bad event"},
     {"backup", "FILE", command_backup, "copy the journal into a new file, also while it is in use"},
+    {"health", NULL, command_health, "ask the running appliance whether it is well"},
     {"settings", NULL, command_settings, "print a settings file with every default"},
     {"version", NULL, NULL, "print the version"},
 };

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* TRANSITION_ALLOWED[from][to] */
 static const bool TRANSITION_ALLOWED[2][2] = {
@@ -24,6 +25,22 @@ void order_done(struct order *order)
 const char *order_status_text(enum order_status status)
 {
     return status == ORDER_CANCELLED ? "cancelled" : "created";
+}
+
+static const char *const STOCK_TEXTS[] = {
+    [ORDER_STOCK_UNASKED] = "", [ORDER_STOCK_LOCAL] = "local", [ORDER_STOCK_REMOTE] = "remote"};
+
+const char *order_stock_text(enum order_stock stock)
+{
+    return STOCK_TEXTS[stock];
+}
+
+enum order_stock order_stock_of_text(const char *text)
+{
+    for (enum order_stock stock = ORDER_STOCK_LOCAL; stock <= ORDER_STOCK_REMOTE; stock++)
+        if (strcmp(STOCK_TEXTS[stock], text) == 0)
+            return stock;
+    return ORDER_STOCK_UNASKED;
 }
 
 enum result order_price(struct order *order)

@@ -19,6 +19,13 @@ static const int64_t ORDER_TOTAL_MAX_MINOR = 9007199254740991;
  */
 enum order_status { ORDER_CREATED, ORDER_CANCELLED };
 
+/* By whose knowledge of the stock the order was sold. */
+enum order_stock {
+    ORDER_STOCK_UNASKED, /* there is no inventory service besides the box's own */
+    ORDER_STOCK_LOCAL,   /* it could not be asked: the journal's alone */
+    ORDER_STOCK_REMOTE,  /* it was asked, and had enough of everything */
+};
+
 struct order_line {
     int64_t product_id;
     int64_t quantity;
@@ -29,6 +36,7 @@ struct order {
     int64_t order_id; /* the receipt number */
     int64_t user_id;
     enum order_status status;
+    enum order_stock stock_checked;
     int64_t total_minor;
     int64_t created_at_ms;
     int64_t cancelled_at_ms;  /* 0 unless cancelled */
@@ -41,6 +49,12 @@ MUST_CHECK enum result order_init(struct order *order, size_t line_count);
 void order_done(struct order *order);
 
 const char *order_status_text(enum order_status status);
+
+/* "local", "remote"; "" for ORDER_STOCK_UNASKED. */
+const char *order_stock_text(enum order_stock stock);
+
+/* The other way round; ORDER_STOCK_UNASKED for any other text. */
+enum order_stock order_stock_of_text(const char *text);
 
 /* Sets the total from the lines' prices; RESULT_TOO_LARGE above ORDER_TOTAL_MAX_MINOR. */
 MUST_CHECK enum result order_price(struct order *order);

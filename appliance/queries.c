@@ -15,9 +15,12 @@
     X(ORDERS_CANCELLED, "SELECT " ROW_ORDER " FROM orders"                                       \
                         " WHERE order_id > ?1 AND cancelled_at_ms IS NOT NULL"                   \
                         " ORDER BY order_id LIMIT ?2")                                           \
+    X(ORDERS_LATEST, "SELECT " ROW_ORDER " FROM orders WHERE order_id < ?1"                      \
+                     " ORDER BY order_id DESC LIMIT ?2")                                         \
     X(PRODUCT, "SELECT " ROW_PRODUCT " FROM products WHERE product_id = ?1")                     \
     X(PRODUCTS, "SELECT " ROW_PRODUCT " FROM products WHERE product_id > ?1"                     \
-                " ORDER BY product_id LIMIT ?2")
+                " ORDER BY product_id LIMIT ?2")                                                 \
+    X(ANSWER, "SELECT 1 FROM idempotency_keys WHERE key_hash = ?1")
 
 enum query {
 #define X(name, sql) QUERY_##name,
@@ -130,8 +133,8 @@ static enum result write_rows(struct statement *select, const struct page *page,
 }
 
 static enum result write_page(struct queries *queries, enum query query, const char *name,
-                              const struct page *page, write_row *write, struct json_writer *writer,
-                              struct error *error)
+                              const char *next_name, const struct page *page, write_row *write,
+                              struct json_writer *writer, struct error *error)
 {
     struct statement *select = queries->statements[query];
     int64_t next = 0;
@@ -141,9 +144,9 @@ static enum result write_page(struct queries *queries, enum query query, const c
     statement_reset(select);
     json_end_array(writer);
     if (next > 0)
-        json_put_int(writer, "next_after", next);
+        json_put_int(writer, next_name, next);
     else
-        json_put_null(writer, "next_after");
+        json_put_null(writer, next_name);
     json_end_object(writer);
     return result;
 }
@@ -160,7 +163,16 @@ enum result queries_orders(struct queries *queries, enum order_filter filter,
     static const enum query QUERIES[] = {[ORDERS_ALL] = QUERY_ORDERS,
                                          [ORDERS_CREATED] = QUERY_ORDERS_CREATED,
                                          [ORDERS_CANCELLED] = QUERY_ORDERS_CANCELLED};
-    return write_page(queries, QUERIES[filter], "orders", page, write_order, writer, error);
+    return write_page(queries, QUERIES[filter], "orders", "next_after", page, write_order, writer,
+                      error);
+}
+
+enum result queries_latest_orders(struct queries *queries, const struct page_back *page,
+                                  struct json_writer *writer, struct error *error)
+{
+    const struct page bounds = {.after = page->before, .limit = page->limit};
+    return write_page(queries, QUERY_ORDERS_LATEST, "orders", "next_before", &bounds, write_order,
+                      writer, error);
 }
 
 enum result queries_product(struct queries *queries, int64_t product_id, struct json_writer *writer,
@@ -172,5 +184,16 @@ enum result queries_product(struct queries *queries, int64_t product_id, struct 
 enum result queries_products(struct queries *queries, const struct page *page,
                              struct json_writer *writer, struct error *error)
 {
-    return write_page(queries, QUERY_PRODUCTS, "products", page, write_product, writer, error);
+    return write_page(queries, QUERY_PRODUCTS, "products", "next_after", page, write_product,
+                      writer, error);
+}
+
+enum result queries_has_answer(struct queries *queries, const uint8_t key[static JOURNAL_KEY_SIZE],
+                               bool *ret_found, struct error *error)
+{
+    struct statement *select = queries->statements[QUERY_ANSWER];
+    statement_bind_blob(select, 1, key, JOURNAL_KEY_SIZE);
+    enum result result = statement_step(select, ret_found, error);
+    statement_reset(select);
+    return result;
 }

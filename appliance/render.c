@@ -53,6 +53,12 @@ enum result render_parse_items(const char *items, size_t size, struct order *ret
     return result;
 }
 
+void render_order_stock(struct json_writer *writer, const struct order *order)
+{
+    if (order->stock_checked != ORDER_STOCK_UNASKED)
+        json_put_text(writer, "stock_checked", order_stock_text(order->stock_checked));
+}
+
 void render_order(struct json_writer *writer, const char *name, const struct order *order)
 {
     json_begin_object(writer, name);
@@ -65,6 +71,7 @@ void render_order(struct json_writer *writer, const char *name, const struct ord
     json_put_text(writer, "status", order_status_text(order->status));
     render_order_items(writer, "items", order);
     json_put_int(writer, "total", order->total_minor);
+    render_order_stock(writer, order);
     json_put_time(writer, "created_at", order->created_at_ms);
     if (order->status == ORDER_CANCELLED)
         json_put_time(writer, "cancelled_at", order->cancelled_at_ms);

@@ -9,6 +9,9 @@
 /* [{"product_id","quantity","unit_price"}, …], as the journal keeps it. */
 void render_order_items(struct json_writer *writer, const char *name, const struct order *order);
 
+/* The member `stock_checked`, where the order has it. */
+void render_order_stock(struct json_writer *writer, const struct order *order);
+
 /* RESULT_CORRUPT unless `items` is what render_order_items wrote. Calls order_init. */
 MUST_CHECK enum result render_parse_items(const char *items, size_t size, struct order *ret_order);
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "appliance/till_page.h"
+
 enum { BOTH = SERVICE_ORDERS | SERVICE_INVENTORY, ID_DIGITS_MAX = 16 };
 
 struct resource {
@@ -13,7 +15,9 @@ struct resource {
 };
 
 static const struct resource RESOURCES[] = {
+    {"/", SERVICE_ORDERS, api_get_page, NULL, NULL, "GET, HEAD"},
     {"/orders", SERVICE_ORDERS, api_get_orders, api_post_orders, NULL, "GET, HEAD, POST"},
+    {"/orders/latest", SERVICE_ORDERS, api_get_latest_orders, NULL, NULL, "GET, HEAD"},
     {"/orders/{id}", SERVICE_ORDERS, api_get_order, NULL, NULL, "GET, HEAD"},
     {"/orders/{id}/cancel", SERVICE_ORDERS, NULL, api_cancel_order, NULL, "POST"},
     {"/products", BOTH, api_get_products, api_post_products, NULL, "GET, HEAD, POST"},
@@ -24,7 +28,14 @@ static const struct resource RESOURCES[] = {
     {"/healthz", BOTH, api_get_healthz, NULL, NULL, "GET, HEAD"},
     {"/status", BOTH, api_get_status, NULL, NULL, "GET, HEAD"},
     {"/metrics", BOTH, api_get_metrics, NULL, NULL, "GET, HEAD"},
+    {"/settings", SERVICE_ORDERS, api_get_settings, NULL, NULL, "GET, HEAD"},
+    {"/parked", SERVICE_ORDERS, api_get_parked, NULL, NULL, "GET, HEAD"},
+    {"/history", SERVICE_ORDERS, api_get_history, NULL, NULL, "GET, HEAD"},
 };
+
+/* Each file that the till page loads. */
+static const struct resource PAGE_FILE = {NULL, SERVICE_ORDERS, api_get_page,
+                                          NULL, NULL,           "GET, HEAD"};
 
 /* The {id}, when a path fits a pattern that has one. */
 struct segment {
@@ -77,7 +88,7 @@ static const struct resource *find_resource(const struct service *service, const
     for (size_t i = 0; i < ARRAY_LENGTH(RESOURCES); i++)
         if ((RESOURCES[i].services & (int)service->kind) && fits(RESOURCES[i].path, path, ret_id))
             return &RESOURCES[i];
-    return NULL;
+    return service->kind == SERVICE_ORDERS && till_page_find(path) ? &PAGE_FILE : NULL;
 }
 
 void router_handle(void *context, struct http_exchange *exchange)

@@ -33,6 +33,7 @@ enum result row_order(struct statement *row, struct order *ret_order, struct err
     ret_order->total_minor = statement_int(row, 3);
     ret_order->created_at_ms = statement_int(row, 4);
     ret_order->cancelled_at_ms = statement_int(row, 5);
+    ret_order->stock_checked = order_stock_of_text(statement_text(row, 6));
     ret_order->status = statement_is_null(row, 5) ? ORDER_CREATED : ORDER_CANCELLED;
     return RESULT_OK;
 }

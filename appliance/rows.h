@@ -7,7 +7,7 @@
 #include "core/db.h"
 
 /* The columns that row_order() and row_product() read, to stand in a SELECT. */
-#define ROW_ORDER "order_id, user_id, items, total, created_at_ms, cancelled_at_ms"
+#define ROW_ORDER "order_id, user_id, items, total, created_at_ms, cancelled_at_ms, stock_checked"
 #define ROW_PRODUCT "product_id, product_name, stock, price, sku, updated_at_ms"
 
 /* Steps a statement to its one row; RESULT_NOT_FOUND if it has none. */

@@ -111,6 +111,9 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
     if (result != RESULT_OK)
         return result;
     accounts_refresh(api->accounts, data_dir, appliance->settings->bridge_dir);
+    result = history_new(data_dir, api->started_at_ms, &api->history, error);
+    if (result != RESULT_OK)
+        return result;
     return integrity_start(data_dir, identity->stopped_cleanly, &api->integrity, error);
 }
 
@@ -130,6 +133,26 @@ static enum result start_committer(struct appliance *appliance, struct error *er
     if (result != RESULT_OK)
         return result;
     return committer_start(&options, &api->committer, error);
+}
+
+static enum result start_stock_check(struct appliance *appliance, struct error *error)
+{
+    const struct settings *settings = appliance->settings;
+    const struct stock_check_options options = {
+        .remote = {.url = settings->inventory_url,
+                   .token = settings->inventory_token,
+                   .ca_file = settings->inventory_ca_file,
+                   .timeout_ms = settings->inventory_timeout_ms,
+                   .clock = &clock_system,
+                   .random = &random_system},
+        .trip_after = (int)settings->inventory_failures,
+        .cool_down_ms = settings->inventory_cool_down_ms,
+        .on_checked = api_on_checked,
+        .context = &appliance->api,
+    };
+    if (!settings->inventory_url)
+        return RESULT_OK;
+    return stock_check_start(&options, &appliance->api.stock_check, error);
 }
 
 static enum result start_service(struct appliance *appliance, int index, enum service_kind kind,
@@ -168,6 +191,8 @@ static enum result start(struct appliance *appliance, struct error *error)
     enum result result = start_journal(appliance, error);
     if (result == RESULT_OK)
         result = start_committer(appliance, error);
+    if (result == RESULT_OK)
+        result = start_stock_check(appliance, error);
     if (result == RESULT_OK)
         result = start_service(appliance, 0, SERVICE_ORDERS, &settings->orders_listen, error);
     if (result == RESULT_OK)
@@ -215,9 +240,7 @@ static void tell_status(struct appliance *appliance)
     struct error error = {0};
     int64_t backlog = 0;
     if (accounts_get(api->accounts, &accounting, &error) == RESULT_OK)
-        for (size_t i = 0; i < accounting.sink_count; i++)
-            if (accounting.sinks[i].pending > backlog)
-                backlog = accounting.sinks[i].pending;
+        backlog = accounting_backlog(&accounting);
     notify_status("selling on port %u; %lld events, %lld on their way to head office; disk %s",
                   http_server_port(api->services[0].server),
                   (long long)journal_head(api->journal).sequence, (long long)backlog,
@@ -244,6 +267,21 @@ static void start_watchdog(struct appliance *appliance)
     watchdog_add(&appliance->watchdog, "inventory", server_moves, api->services[1].server);
 }
 
+static void add_history(const struct api *api)
+{
+    struct committer_stats stats;
+    struct accounting accounting;
+    committer_stats(api->committer, &stats);
+    struct history_totals totals = {
+        .sales = (int64_t)stats.events[COMMAND_CREATE_ORDER],
+        .cancellations = (int64_t)stats.events[COMMAND_CANCEL_ORDER],
+        .backlog = -1,
+    };
+    if (accounts_get(api->accounts, &accounting, NULL) == RESULT_OK)
+        totals.backlog = accounting_backlog(&accounting);
+    history_add(api->history, clock_wall_ms(api->clock), &totals);
+}
+
 static void tick(struct appliance *appliance, int64_t ticks)
 {
     for (int i = 0; i < SERVICE_COUNT; i++)
@@ -251,6 +289,7 @@ static void tick(struct appliance *appliance, int64_t ticks)
     disk_check(appliance->api.disk);
     accounts_refresh(appliance->api.accounts, appliance->settings->data_dir,
                      appliance->settings->bridge_dir);
+    add_history(&appliance->api);
     if (ticks % RETIRE_EVERY_TICKS == 1)
         retire_events(appliance);
     if (ticks % STATUS_EVERY_TICKS == 0)
@@ -288,6 +327,8 @@ static void drain(struct api *api)
         if (api->services[i].server)
             http_server_drain(api->services[i].server);
     wait_for_exchanges(api, DRAIN_MS);
+    if (api->stock_check)
+        stock_check_stop(api->stock_check);
     if (api->committer)
         committer_stop(api->committer);
     wait_for_exchanges(api, FAREWELL_MS);
@@ -323,6 +364,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     /* Closing the journal would write to a disk that can't be trusted any more. */
     if (atomic_load(&appliance->flush_failed))
         _exit(EXIT_DISK);
+    stock_check_free(api->stock_check);
     committer_free(api->committer);
     nudger_free(appliance->nudger);
     for (int i = 0; i < SERVICE_COUNT; i++) {
@@ -332,6 +374,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
     bool sound = !api->integrity || is_sound(api->integrity);
     integrity_stop(api->integrity);
     accounts_free(api->accounts);
+    history_free(api->history);
     if (api->journal && sound)
         result = close_journal(api->journal, error);
     else

@@ -4,7 +4,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/access.h"
+#include "core/http_client.h"
 #include "core/secret.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -25,6 +28,20 @@ static const struct option OPTIONS[] = {
      "HOST:PORT", "address of the order service"},
     {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
      0, 0, "HOST:PORT", "address of the inventory service"},
+    {"inventory_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_url), NULL, 0, 0, "URL",
+     "inventory service to ask before a sale, as http://inventory:8082/locations/shop-1; without "
+     "it "
+     "the box's own stock decides"},
+    {"inventory_timeout_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(inventory_timeout_ms), "800", 50,
+     4000, "MS", "what that may cost a sale, all tries together; then it is sold from own stock"},
+    {"inventory_failures", OPTION_INTEGER, OPTION_EVERYWHERE, AT(inventory_failures), "3", 1, 1000,
+     "N", "after so many sales in a row that got no answer, it isn't asked for a while"},
+    {"inventory_cool_down_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(inventory_cool_down_ms),
+     "5000", 100, 3600000, "MS", "… of this length; then one sale tries it"},
+    {"inventory_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_token_file), NULL, 0, 0,
+     "FILE", "file with the bearer token for it"},
+    {"inventory_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that its certificate must come from; else one the system trusts"},
     {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
      "file with the bearer token that clients must send; needed on any address but loopback "
      "(default: the credential api-token)"},
@@ -38,6 +55,14 @@ static const struct option OPTIONS[] = {
      "events that head office has are removed from the journal after so many days; 0: never"},
     {"disk_reserve_mb", OPTION_INTEGER, OPTION_EVERYWHERE, AT(disk_reserve_mb), "64", 0, 65536,
      "MB", "disk space kept back for sales; at most 1/16 of the volume"},
+    {"shop_name", OPTION_TEXT, OPTION_EVERYWHERE, AT(shop_name), NULL, 1, 100, "TEXT",
+     "the shop's name on the till page and on receipts (default: the location)"},
+    {"currency", OPTION_TEXT, OPTION_EVERYWHERE, AT(currency), "EUR", 3, 3, "CODE",
+     "the shop's currency on the till page: three letters of ISO 4217"},
+    {"locale", OPTION_TEXT, OPTION_EVERYWHERE, AT(locale), NULL, 2, 35, "TAG",
+     "language and formats of the till page, such as de-AT (default: the browser's)"},
+    {"low_stock", OPTION_INTEGER, OPTION_EVERYWHERE, AT(low_stock), "5", 0, 1000000000, "N",
+     "the till page marks products of which so many or fewer are left"},
     {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
      "debug, info, warn or error"},
     {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
@@ -66,6 +91,38 @@ static void check_name(const struct config_sources *sources, const char *option,
                            "only letters, digits, \"-\", \"_\" and \".\" are allowed");
 }
 
+static void check_currency(const struct config_sources *sources, const char *currency,
+                           struct buf *problems)
+{
+    static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    if (currency && strspn(currency, LETTERS) != strlen(currency))
+        config_add_problem(sources, "currency", problems,
+                           "\"%s\" is no code of ISO 4217 such as EUR", currency);
+}
+
+/* As BCP 47 has it: subtags of 1 to 8 letters and digits, the first of 2 or 3 letters. */
+static bool is_language_tag(const char *tag)
+{
+    size_t length = 0;
+    for (const char *c = tag; *c; c++) {
+        length = *c == '-' ? 0 : length + 1;
+        if (!isalnum((unsigned char)*c) && *c != '-')
+            return false;
+        if (length > 8 || (*c == '-' && (c[1] == '-' || c[1] == '\0')))
+            return false;
+    }
+    size_t language = strcspn(tag, "-");
+    return language >= 2 && language <= 3 && strcspn(tag, "0123456789") >= language;
+}
+
+static void check_locale(const struct config_sources *sources, const char *locale,
+                         struct buf *problems)
+{
+    if (locale && !is_language_tag(locale))
+        config_add_problem(sources, "locale", problems, "\"%s\" is no language tag such as de-AT",
+                           locale);
+}
+
 enum result settings_load(int argc, char *const argv[], char *const environment[],
                           struct settings *settings, struct config_sources *sources,
                           struct buf *problems)
@@ -80,6 +137,8 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         return RESULT_NO_MEMORY;
     check_name(sources, "device_id", settings->device_id, problems);
     check_name(sources, "location", settings->location, problems);
+    check_currency(sources, settings->currency, problems);
+    check_locale(sources, settings->locale, problems);
     settings->level = LOG_INFO;
     if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
         config_add_problem(sources, "log_level", problems,
@@ -89,43 +148,45 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
 
 void settings_free(struct settings *settings)
 {
-    secret_free(settings->api_token);
-    settings->api_token = NULL;
+    secret_forget(&settings->api_token);
+    secret_forget(&settings->inventory_token);
     config_free_settings(&SETTINGS, settings);
 }
 
-static void load_token(struct settings *settings, const struct config_sources *sources,
-                       struct buf *problems)
+static void load_inventory_token(struct settings *settings, const struct config_sources *sources,
+                                 struct buf *problems)
 {
-    const struct secret_source source = {"api_token_file", settings->api_token_file, "api-token"};
-    secret_load(&source, sources, problems, &settings->api_token);
-    secret_warn_file(settings->api_token_file);
-    if (settings->api_token && strlen(settings->api_token) < SETTINGS_TOKEN_MIN)
-        config_add_problem(sources, "api_token_file", problems,
-                           "the token has fewer than %d characters", SETTINGS_TOKEN_MIN);
+    const struct secret_source source = {"inventory_token_file", settings->inventory_token_file,
+                                         "inventory-token"};
+    secret_load(&source, sources, problems, &settings->inventory_token);
+    secret_warn_file(settings->inventory_token_file);
 }
 
-static void check_reach(const struct settings *settings, const struct config_sources *sources,
-                        const char *option, const struct listen_address *address,
-                        struct buf *problems)
+static void check_inventory(struct settings *settings, const struct config_sources *sources,
+                            struct buf *problems)
 {
-    if (listen_address_is_loopback(address) || settings->api_token_file || settings->api_token)
+    struct error error = {0};
+    char *url = settings->inventory_url;
+    if (!url)
         return;
-    if (!settings->allow_anonymous)
-        config_add_problem(sources, option, problems,
-                           "%s is not a loopback address, so api_token_file must be set (or "
-                           "allow_anonymous, if something else keeps strangers out)",
-                           address->host);
-    else
-        LOG(LOG_WARN, "settings.anonymous", LOG_TEXT("option", option),
-            LOG_TEXT("detail", "anyone who reaches this address can sell and cancel"));
+    if (http_client_check_url(url, false, &error) != RESULT_OK)
+        config_add_problem(sources, "inventory_url", problems, "%s", error.text);
+    for (size_t length = strlen(url); length > 0 && url[length - 1] == '/'; length--)
+        url[length - 1] = '\0';
+    if (settings->inventory_ca_file && access(settings->inventory_ca_file, R_OK) != 0)
+        config_add_problem(sources, "inventory_ca_file", problems, "can't be read");
 }
 
 enum result settings_check_serving(struct settings *settings, const struct config_sources *sources,
                                    struct buf *problems)
 {
-    load_token(settings, sources, problems);
-    check_reach(settings, sources, "orders_listen", &settings->orders_listen, problems);
-    check_reach(settings, sources, "inventory_listen", &settings->inventory_listen, problems);
+    access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
+    bool has_token = settings->api_token_file || settings->api_token;
+    load_inventory_token(settings, sources, problems);
+    check_inventory(settings, sources, problems);
+    access_check_reach(sources, "orders_listen", &settings->orders_listen, has_token,
+                       settings->allow_anonymous, problems);
+    access_check_reach(sources, "inventory_listen", &settings->inventory_listen, has_token,
+                       settings->allow_anonymous, problems);
     return config_verdict(problems);
 }

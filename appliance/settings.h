@@ -5,8 +5,6 @@
 #include "core/config.h"
 #include "core/log.h"
 
-enum { SETTINGS_TOKEN_MIN = 16 };
-
 struct settings {
     char *config;
     char *data_dir;
@@ -15,19 +13,30 @@ struct settings {
     char *location;
     struct listen_address orders_listen;
     struct listen_address inventory_listen;
+    char *inventory_url;
+    int64_t inventory_timeout_ms;
+    int64_t inventory_failures;
+    int64_t inventory_cool_down_ms;
+    char *inventory_token_file;
+    char *inventory_ca_file;
     char *api_token_file;
     bool allow_anonymous;
     struct string_list allowed_hosts;
     int64_t idempotency_hours;
     int64_t retention_days;
     int64_t disk_reserve_mb;
+    char *shop_name; /* NULL: the location's name serves */
+    char *currency;  /* three upper-case letters */
+    char *locale;    /* a language tag; NULL: the browser's */
+    int64_t low_stock;
     char *log_level;
     bool json;
     bool help;
     bool version;
 
     /* Derived: */
-    char *api_token; /* NULL: none is asked for */
+    char *api_token;       /* NULL: none is asked for */
+    char *inventory_token; /* NULL: none is sent */
     enum log_level level;
 };
 

@@ -1,58 +1,36 @@
 #include "bridge/amqp.h"
 
-#include <amqp.h>
-#include <amqp_framing.h>
 #include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
 #include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "bridge/amqp_internal.h"
 #include "bridge/amqp_tls.h"
 
 enum {
-    CHANNEL = 1,
     HEARTBEAT_S = 10,
     FRAME_MAX = 131072,
     USER_TIMEOUT_MS = 15000,
-    PERSISTENT = 2,
     URL_MAX = 1024,
     ACCESS_REFUSED_CODE = 403,
 };
 
 static const int64_t NO_DEADLINE_MS = INT64_MAX;
 
-/* A message off a queue; its texts are copied, for libraries don't end them with a NUL. */
-struct amqp_delivery {
-    uint64_t tag;
-    amqp_message_t message;
-    char id[AMQP_ID_SIZE];
-    char type[64];
-};
-
-struct amqp {
-    struct amqp_options options;
-    amqp_connection_state_t connection;
-    int socket;             /* -1 until it is open */
-    struct error tls_error; /* what is wrong with the broker's certificate */
-    uint64_t next_tag;
-    atomic_int_least64_t deadline_ms; /* of the call under way */
-};
-
-/* The call that follows may wait: from now on the watchdog counts. */
-static void begin_call(struct amqp *amqp)
+void amqp_begin_call(struct amqp *amqp)
 {
     atomic_store(&amqp->deadline_ms,
                  clock_monotonic_ms(amqp->options.clock) + amqp->options.deadline_ms);
 }
 
-static void end_call(struct amqp *amqp)
+void amqp_end_call(struct amqp *amqp)
 {
     atomic_store(&amqp->deadline_ms, NO_DEADLINE_MS);
 }
@@ -60,10 +38,17 @@ static void end_call(struct amqp *amqp)
 void amqp_watch(struct amqp *amqp, int64_t now_ms)
 {
     if (now_ms >= atomic_load(&amqp->deadline_ms))
-        shutdown(amqp->socket, SHUT_RDWR);
+        amqp_break_off(amqp);
 }
 
-static enum delivery fail_status(const char *what, int status, struct error *error)
+void amqp_break_off(struct amqp *amqp)
+{
+    int socket = atomic_load(&amqp->socket);
+    if (socket >= 0)
+        shutdown(socket, SHUT_RDWR);
+}
+
+enum delivery amqp_fail_status(const char *what, int status, struct error *error)
 {
     error_write(error, "%s: %s", what, amqp_error_string2(status));
     return DELIVERY_DOWN;
@@ -88,14 +73,14 @@ static int close_code(const amqp_rpc_reply_t *reply, char *ret_text, size_t size
     return 0;
 }
 
-static enum delivery check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
-                                 struct error *error)
+enum delivery amqp_check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
+                               struct error *error)
 {
     char text[256];
     if (reply.reply_type == AMQP_RESPONSE_NORMAL)
         return DELIVERY_DONE;
     if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
-        return fail_status(what, reply.library_error, error);
+        return amqp_fail_status(what, reply.library_error, error);
     int code = close_code(&reply, text, sizeof text);
     if (denied)
         *denied = code == ACCESS_REFUSED_CODE;
@@ -103,7 +88,7 @@ static enum delivery check_reply(const char *what, amqp_rpc_reply_t reply, bool 
     return DELIVERY_DOWN;
 }
 
-static struct timeval timeval_of(int64_t duration_ms)
+struct timeval amqp_timeval_of(int64_t duration_ms)
 {
     return (struct timeval){.tv_sec = duration_ms / 1000, .tv_usec = duration_ms % 1000 * 1000};
 }
@@ -167,15 +152,16 @@ static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_i
 static enum delivery open_channel(struct amqp *amqp, const struct amqp_connection_info *peer,
                                   struct error *error)
 {
-    enum delivery done = check_reply("logging in", log_in(amqp, peer), NULL, error);
+    enum delivery done = amqp_check_reply("logging in", log_in(amqp, peer), NULL, error);
     if (done != DELIVERY_DONE)
         return done;
-    amqp_channel_open(amqp->connection, CHANNEL);
-    done = check_reply("opening a channel", amqp_get_rpc_reply(amqp->connection), NULL, error);
+    amqp_channel_open(amqp->connection, AMQP_CHANNEL);
+    done = amqp_check_reply("opening a channel", amqp_get_rpc_reply(amqp->connection), NULL, error);
     if (done != DELIVERY_DONE)
         return done;
-    amqp_confirm_select(amqp->connection, CHANNEL);
-    return check_reply("asking for confirms", amqp_get_rpc_reply(amqp->connection), NULL, error);
+    amqp_confirm_select(amqp->connection, AMQP_CHANNEL);
+    return amqp_check_reply("asking for confirms", amqp_get_rpc_reply(amqp->connection), NULL,
+                            error);
 }
 
 /* Why a certificate was refused says more than that the handshake failed. */
@@ -186,14 +172,14 @@ static enum delivery fail_connecting(const struct amqp *amqp, int status, struct
     else if (status == AMQP_STATUS_SSL_CONNECTION_FAILED)
         error_write(error, "connecting: the TLS handshake failed; is this port one for TLS?");
     else
-        return fail_status("connecting", status, error);
+        return amqp_fail_status("connecting", status, error);
     return DELIVERY_DOWN;
 }
 
 static enum delivery open_connection(struct amqp *amqp, const struct amqp_connection_info *peer,
                                      struct error *error)
 {
-    struct timeval timeout = timeval_of(amqp->options.deadline_ms);
+    struct timeval timeout = amqp_timeval_of(amqp->options.deadline_ms);
     amqp_socket_t *socket = new_socket(amqp, peer, error);
     if (!socket)
         return DELIVERY_DOWN;
@@ -202,29 +188,31 @@ static enum delivery open_connection(struct amqp *amqp, const struct amqp_connec
     int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
     if (status != AMQP_STATUS_OK)
         return fail_connecting(amqp, status, error);
-    amqp->socket = amqp_get_sockfd(amqp->connection);
-    set_socket_options(amqp->socket);
-    begin_call(amqp);
+    atomic_store(&amqp->socket, amqp_get_sockfd(amqp->connection));
+    set_socket_options(atomic_load(&amqp->socket));
+    amqp_begin_call(amqp);
     enum delivery done = open_channel(amqp, peer, error);
-    end_call(amqp);
+    amqp_end_call(amqp);
     return done;
 }
 
-enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
-                           struct error *error)
+struct amqp *amqp_new(const struct amqp_options *options)
+{
+    struct amqp *amqp = calloc(1, sizeof *amqp);
+    if (!amqp)
+        return NULL;
+    amqp->options = *options;
+    atomic_store(&amqp->socket, -1);
+    amqp->next_tag = 1;
+    amqp_end_call(amqp);
+    return amqp;
+}
+
+enum delivery amqp_open(struct amqp *amqp, struct error *error)
 {
     char url[URL_MAX];
     struct amqp_connection_info peer;
-    struct amqp *amqp = calloc(1, sizeof *amqp);
-    if (!amqp) {
-        error_write(error, "out of memory");
-        return DELIVERY_DOWN;
-    }
-    amqp->options = *options;
-    amqp->socket = -1;
-    amqp->next_tag = 1;
-    end_call(amqp);
-    snprintf(url, sizeof url, "%s", options->url); /* parsing writes into it */
+    snprintf(url, sizeof url, "%s", amqp->options.url); /* parsing writes into it */
     enum delivery done = DELIVERY_DOWN;
     amqp->connection = amqp_new_connection();
     if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
@@ -232,20 +220,30 @@ enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret
     else
         done = open_connection(amqp, &peer, error);
     explicit_bzero(url, sizeof url);
-    if (done != DELIVERY_DONE) {
-        amqp_close(amqp);
-        return done;
+    return done;
+}
+
+enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
+                           struct error *error)
+{
+    struct amqp *amqp = amqp_new(options);
+    if (!amqp) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
     }
-    *ret_amqp = amqp;
-    return DELIVERY_DONE;
+    enum delivery done = amqp_open(amqp, error);
+    if (done == DELIVERY_DONE)
+        *ret_amqp = amqp;
+    else
+        amqp_close(amqp);
+    return done;
 }
 
 void amqp_close(struct amqp *amqp)
 {
     if (!amqp)
         return;
-    if (amqp->socket >= 0)
-        shutdown(amqp->socket, SHUT_RDWR);
+    amqp_break_off(amqp);
     if (amqp->connection)
         amqp_destroy_connection(amqp->connection);
     free(amqp);
@@ -254,22 +252,22 @@ void amqp_close(struct amqp *amqp)
 enum delivery amqp_declare_exchange(struct amqp *amqp, const char *name, const char *type,
                                     bool *denied, struct error *error)
 {
-    begin_call(amqp);
-    amqp_exchange_declare(amqp->connection, CHANNEL, amqp_cstring_bytes(name),
+    amqp_begin_call(amqp);
+    amqp_exchange_declare(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(name),
                           amqp_cstring_bytes(type), 0, 1, 0, 0, amqp_empty_table);
     amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    end_call(amqp);
-    return check_reply(name, reply, denied, error);
+    amqp_end_call(amqp);
+    return amqp_check_reply(name, reply, denied, error);
 }
 
-static amqp_table_entry_t argument(const char *name, const char *text)
+amqp_table_entry_t amqp_text_entry(const char *name, const char *text)
 {
     return (amqp_table_entry_t){
         .key = amqp_cstring_bytes(name),
         .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(text)}};
 }
 
-static amqp_table_entry_t number_argument(const char *name, int64_t number)
+amqp_table_entry_t amqp_number_entry(const char *name, int64_t number)
 {
     return (amqp_table_entry_t){.key = amqp_cstring_bytes(name),
                                 .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = number}};
@@ -280,32 +278,32 @@ enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
                                         const char *dead_letter_key, int delivery_limit,
                                         bool *denied, struct error *error)
 {
-    amqp_table_entry_t arguments[6] = {argument("x-queue-type", "quorum")};
+    amqp_table_entry_t arguments[6] = {amqp_text_entry("x-queue-type", "quorum")};
     int count = 1;
     if (dead_letter_exchange) {
-        arguments[count++] = number_argument("x-delivery-limit", delivery_limit);
-        arguments[count++] = argument("x-dead-letter-exchange", dead_letter_exchange);
-        arguments[count++] = argument("x-dead-letter-routing-key", dead_letter_key);
-        arguments[count++] = argument("x-dead-letter-strategy", "at-least-once");
-        arguments[count++] = argument("x-overflow", "reject-publish");
+        arguments[count++] = amqp_number_entry("x-delivery-limit", delivery_limit);
+        arguments[count++] = amqp_text_entry("x-dead-letter-exchange", dead_letter_exchange);
+        arguments[count++] = amqp_text_entry("x-dead-letter-routing-key", dead_letter_key);
+        arguments[count++] = amqp_text_entry("x-dead-letter-strategy", "at-least-once");
+        arguments[count++] = amqp_text_entry("x-overflow", "reject-publish");
     }
     const amqp_table_t table = {count, arguments};
-    begin_call(amqp);
-    amqp_queue_declare(amqp->connection, CHANNEL, amqp_cstring_bytes(name), 0, 1, 0, 0, table);
+    amqp_begin_call(amqp);
+    amqp_queue_declare(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(name), 0, 1, 0, 0, table);
     amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    end_call(amqp);
-    return check_reply(name, reply, denied, error);
+    amqp_end_call(amqp);
+    return amqp_check_reply(name, reply, denied, error);
 }
 
 enum delivery amqp_bind(struct amqp *amqp, const char *queue, const char *exchange, const char *key,
                         bool *denied, struct error *error)
 {
-    begin_call(amqp);
-    amqp_queue_bind(amqp->connection, CHANNEL, amqp_cstring_bytes(queue),
+    amqp_begin_call(amqp);
+    amqp_queue_bind(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue),
                     amqp_cstring_bytes(exchange), amqp_cstring_bytes(key), amqp_empty_table);
     amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    end_call(amqp);
-    return check_reply(queue, reply, denied, error);
+    amqp_end_call(amqp);
+    return amqp_check_reply(queue, reply, denied, error);
 }
 
 static void fill_properties(const struct amqp_message *message, amqp_table_entry_t *headers,
@@ -313,14 +311,14 @@ static void fill_properties(const struct amqp_message *message, amqp_table_entry
 {
     for (size_t i = 0; i < message->header_count; i++)
         headers[i] = message->headers[i].text
-                         ? argument(message->headers[i].name, message->headers[i].text)
-                         : number_argument(message->headers[i].name, message->headers[i].number);
+                         ? amqp_text_entry(message->headers[i].name, message->headers[i].text)
+                         : amqp_number_entry(message->headers[i].name, message->headers[i].number);
     *ret_properties = (amqp_basic_properties_t){
         ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
                   AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG | AMQP_BASIC_APP_ID_FLAG |
                   AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_HEADERS_FLAG,
         .content_type = amqp_cstring_bytes("application/json"),
-        .delivery_mode = PERSISTENT,
+        .delivery_mode = AMQP_PERSISTENT,
         .message_id = amqp_cstring_bytes(message->message_id),
         .type = amqp_cstring_bytes(message->type),
         .app_id = amqp_cstring_bytes(message->app_id),
@@ -337,18 +335,18 @@ enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message
     assert(message->header_count <= AMQP_HEADERS_MAX);
     fill_properties(message, headers, &properties);
     const amqp_bytes_t body = {message->body_size, (void *)(uintptr_t)message->body};
-    begin_call(amqp);
+    amqp_begin_call(amqp);
     int status =
-        amqp_basic_publish(amqp->connection, CHANNEL, amqp_cstring_bytes(message->exchange),
+        amqp_basic_publish(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(message->exchange),
                            amqp_cstring_bytes(message->routing_key), 1, 0, &properties, body);
-    end_call(amqp);
+    amqp_end_call(amqp);
     if (status != AMQP_STATUS_OK)
-        return fail_status("publishing", status, error);
+        return amqp_fail_status("publishing", status, error);
     *ret_tag = amqp->next_tag++;
     return DELIVERY_DONE;
 }
 
-static void copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes)
+void amqp_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes)
 {
     snprintf(ret_text, size, "%.*s", (int)bytes.len, bytes.len ? (const char *)bytes.bytes : "");
 }
@@ -359,18 +357,19 @@ static enum delivery read_returned(struct amqp *amqp, const amqp_basic_return_t 
 {
     amqp_message_t message;
     ret_event->kind = AMQP_RETURN;
-    copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
-    begin_call(amqp);
-    amqp_rpc_reply_t reply = amqp_read_message(amqp->connection, CHANNEL, &message, 0);
-    end_call(amqp);
+    amqp_copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
+    amqp_begin_call(amqp);
+    amqp_rpc_reply_t reply = amqp_read_message(amqp->connection, AMQP_CHANNEL, &message, 0);
+    amqp_end_call(amqp);
     if (reply.reply_type != AMQP_RESPONSE_NORMAL)
-        return check_reply("a returned message", reply, NULL, error);
-    copy_bytes(ret_event->message_id, sizeof ret_event->message_id, message.properties.message_id);
+        return amqp_check_reply("a returned message", reply, NULL, error);
+    amqp_copy_bytes(ret_event->message_id, sizeof ret_event->message_id,
+                    message.properties.message_id);
     amqp_destroy_message(&message);
     return DELIVERY_DONE;
 }
 
-static enum delivery read_closed(const amqp_frame_t *frame, struct error *error)
+enum delivery amqp_read_closed(const amqp_frame_t *frame, struct error *error)
 {
     char text[256];
     const amqp_rpc_reply_t reply = {.reply_type = AMQP_RESPONSE_SERVER_EXCEPTION,
@@ -402,7 +401,7 @@ static enum delivery read_method(struct amqp *amqp, const amqp_frame_t *frame,
     case AMQP_CONNECTION_BLOCKED_METHOD: {
         const amqp_connection_blocked_t *blocked = decoded;
         ret_event->kind = AMQP_BLOCKED;
-        copy_bytes(ret_event->reason, sizeof ret_event->reason, blocked->reason);
+        amqp_copy_bytes(ret_event->reason, sizeof ret_event->reason, blocked->reason);
         return DELIVERY_DONE;
     }
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
@@ -410,7 +409,7 @@ static enum delivery read_method(struct amqp *amqp, const amqp_frame_t *frame,
         return DELIVERY_DONE;
     case AMQP_CHANNEL_CLOSE_METHOD:
     case AMQP_CONNECTION_CLOSE_METHOD:
-        return read_closed(frame, error);
+        return amqp_read_closed(frame, error);
     default:
         return DELIVERY_DONE;
     }
@@ -420,16 +419,16 @@ enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event
                         struct error *error)
 {
     amqp_frame_t frame;
-    struct timeval timeout = timeval_of(timeout_ms);
+    struct timeval timeout = amqp_timeval_of(timeout_ms);
     *ret_event = (struct amqp_event){.kind = AMQP_NOTHING};
     amqp_maybe_release_buffers(amqp->connection);
-    begin_call(amqp); /* sending a heartbeat can hang too */
+    amqp_begin_call(amqp); /* sending a heartbeat can hang too */
     int status = amqp_simple_wait_frame_noblock(amqp->connection, &frame, &timeout);
-    end_call(amqp);
+    amqp_end_call(amqp);
     if (status == AMQP_STATUS_TIMEOUT)
         return DELIVERY_DONE;
     if (status != AMQP_STATUS_OK)
-        return fail_status("waiting", status, error);
+        return amqp_fail_status("waiting", status, error);
     if (frame.frame_type != AMQP_FRAME_METHOD)
         return DELIVERY_DONE;
     return read_method(amqp, &frame, ret_event, error);
@@ -453,114 +452,20 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
             continue;
         if (event.kind == AMQP_ACK && !returned)
             return DELIVERY_DONE;
-        error_write(error, returned ? "unroutable: no queue takes events of this type"
-                                    : "the broker said no (nack); a queue may be full");
+        error_write(error, "%s", returned ? AMQP_UNROUTABLE : AMQP_NACKED);
         return returned ? DELIVERY_REFUSED : DELIVERY_TRANSIENT;
     }
-}
-
-static enum delivery read_delivery(struct amqp *amqp, uint64_t tag,
-                                   struct amqp_delivery **ret_delivery, struct error *error)
-{
-    struct amqp_delivery *delivery = calloc(1, sizeof *delivery);
-    if (!delivery) {
-        error_write(error, "out of memory");
-        return DELIVERY_DOWN;
-    }
-    delivery->tag = tag;
-    begin_call(amqp);
-    amqp_rpc_reply_t reply = amqp_read_message(amqp->connection, CHANNEL, &delivery->message, 0);
-    end_call(amqp);
-    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
-        free(delivery);
-        return check_reply("reading a message", reply, NULL, error);
-    }
-    const amqp_basic_properties_t *properties = &delivery->message.properties;
-    if (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
-        copy_bytes(delivery->id, sizeof delivery->id, properties->message_id);
-    if (properties->_flags & AMQP_BASIC_TYPE_FLAG)
-        copy_bytes(delivery->type, sizeof delivery->type, properties->type);
-    *ret_delivery = delivery;
-    return DELIVERY_DONE;
-}
-
-enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
-                       struct error *error)
-{
-    begin_call(amqp);
-    amqp_maybe_release_buffers(amqp->connection);
-    amqp_rpc_reply_t reply =
-        amqp_basic_get(amqp->connection, CHANNEL, amqp_cstring_bytes(queue), 0);
-    end_call(amqp);
-    enum delivery done = check_reply(queue, reply, NULL, error);
-    if (done != DELIVERY_DONE)
-        return done;
-    if (reply.reply.id == AMQP_BASIC_GET_EMPTY_METHOD) {
-        *ret_delivery = NULL;
-        return DELIVERY_DONE;
-    }
-    const amqp_basic_get_ok_t *got = reply.reply.decoded;
-    return read_delivery(amqp, got->delivery_tag, ret_delivery, error);
-}
-
-void amqp_delivery_free(struct amqp_delivery *delivery)
-{
-    if (!delivery)
-        return;
-    amqp_destroy_message(&delivery->message);
-    free(delivery);
-}
-
-const char *amqp_delivery_id(const struct amqp_delivery *delivery)
-{
-    return delivery->id;
-}
-
-const char *amqp_delivery_type(const struct amqp_delivery *delivery)
-{
-    return delivery->type;
-}
-
-enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
-                           const char *exchange, const char *key, struct error *error)
-{
-    begin_call(amqp);
-    int status = amqp_basic_publish(amqp->connection, CHANNEL, amqp_cstring_bytes(exchange),
-                                    amqp_cstring_bytes(key), 1, 0, &delivery->message.properties,
-                                    delivery->message.body);
-    end_call(amqp);
-    if (status != AMQP_STATUS_OK)
-        return fail_status("publishing", status, error);
-    return amqp_await_confirm(amqp, amqp->next_tag++, error);
-}
-
-enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
-                               struct error *error)
-{
-    begin_call(amqp);
-    int status = amqp_basic_ack(amqp->connection, CHANNEL, delivery->tag, 0);
-    end_call(amqp);
-    return status == AMQP_STATUS_OK ? DELIVERY_DONE : fail_status("acknowledging", status, error);
-}
-
-enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
-                             struct error *error)
-{
-    begin_call(amqp);
-    int status = amqp_basic_nack(amqp->connection, CHANNEL, delivery->tag, 0, 1);
-    end_call(amqp);
-    return status == AMQP_STATUS_OK ? DELIVERY_DONE : fail_status("giving back", status, error);
 }
 
 enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
                                 struct error *error)
 {
-    begin_call(amqp);
+    amqp_begin_call(amqp);
     const amqp_queue_declare_ok_t *found = amqp_queue_declare(
-        amqp->connection, CHANNEL, amqp_cstring_bytes(queue), 1, 0, 0, 0, amqp_empty_table);
+        amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 1, 0, 0, 0, amqp_empty_table);
     amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    end_call(amqp);
+    amqp_end_call(amqp);
     if (found)
         *ret_length = found->message_count;
-    return check_reply(queue, reply, NULL, error);
+    return amqp_check_reply(queue, reply, NULL, error);
 }

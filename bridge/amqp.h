@@ -16,7 +16,13 @@
 
 struct amqp;
 
-enum { AMQP_ID_SIZE = 37, AMQP_HEADERS_MAX = 6 };
+enum {
+    AMQP_ID_SIZE = 37,
+    AMQP_TYPE_SIZE = 64,
+    AMQP_NAME_SIZE = 256, /* any short text of AMQP, with a NUL */
+    AMQP_HEADERS_MAX = 6,
+    AMQP_FOREIGN_HEADERS_MAX = 16 << 10, /* bytes; more don't go along to the dead letters */
+};
 
 struct amqp_options {
     const char *url;      /* amqp:// or amqps://, with user, password and virtual host */
@@ -26,7 +32,13 @@ struct amqp_options {
     const struct clock *clock;
 };
 
-/* DELIVERY_DOWN if it can't be had now. */
+/* Not connected yet; NULL without memory. amqp_watch() and amqp_break_off() work from here on. */
+struct amqp *amqp_new(const struct amqp_options *options) MUST_CHECK;
+
+/* Once. DELIVERY_DOWN if the broker can't be had now: then there is only amqp_close(). */
+enum delivery amqp_open(struct amqp *amqp, struct error *error) MUST_CHECK;
+
+/* Both at once. */
 enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
                            struct error *error) MUST_CHECK;
 
@@ -35,6 +47,9 @@ void amqp_close(struct amqp *amqp);
 
 /* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
 void amqp_watch(struct amqp *amqp, int64_t now_ms);
+
+/* As amqp_watch(), at once, whatever the deadline. */
+void amqp_break_off(struct amqp *amqp);
 
 /* Declarations. `denied` is set when the broker forbids them to this user: then the channel is gone
  * and the connection must be made anew. */
@@ -93,29 +108,12 @@ struct amqp_event {
 enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
                         struct error *error) MUST_CHECK;
 
-/* Taking messages off a queue, one at a time. */
-struct amqp_delivery;
-
-/* `*ret_delivery` is NULL if the queue is empty; otherwise the caller frees it. What is neither
- * acknowledged nor given back returns to the queue when the connection closes. */
-enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
-                       struct error *error) MUST_CHECK;
-void amqp_delivery_free(struct amqp_delivery *delivery);
-
-/* The message's own id and type; "" if it has none. */
-const char *amqp_delivery_id(const struct amqp_delivery *delivery);
-const char *amqp_delivery_type(const struct amqp_delivery *delivery);
-
-/* Publishes it again, with all its properties, and waits for the confirm. Nothing else may be on
- * its way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked. */
-enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
-                           const char *exchange, const char *key, struct error *error) MUST_CHECK;
-enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
-                               struct error *error) MUST_CHECK;
-enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
-                             struct error *error) MUST_CHECK;
 enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
                                 struct error *error) MUST_CHECK;
+
+/* Why the broker didn't take a message. */
+#define AMQP_UNROUTABLE "unroutable: no queue takes events of this type"
+#define AMQP_NACKED "the broker said no (nack); a queue may be full"
 
 /* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
 enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;

@@ -50,21 +50,24 @@ static enum delivery apply(struct pg *pg, const struct migration *migration, str
 static enum delivery migrate(struct pg *pg, struct error *error)
 {
     int64_t version = 0;
+    const int latest = SCHEMA_CENTRAL[SCHEMA_CENTRAL_count - 1].number;
     enum delivery done = pg_run_script(pg, PREPARE, error);
     if (done == DELIVERY_DONE)
         done = read_version(pg, &version, error);
-    if (done == DELIVERY_DONE && version > (int64_t)SCHEMA_CENTRAL_count) {
-        error_write(error, "the database has schema version %lld, this program knows %zu",
-                    (long long)version, SCHEMA_CENTRAL_count);
+    if (done == DELIVERY_DONE && version > latest) {
+        error_write(error, "the database has schema version %lld, this program knows %d",
+                    (long long)version, latest);
         return DELIVERY_STOP;
     }
-    for (size_t i = (size_t)version; i < SCHEMA_CENTRAL_count && done == DELIVERY_DONE; i++) {
+    for (size_t i = 0; i < SCHEMA_CENTRAL_count && done == DELIVERY_DONE; i++) {
+        if (SCHEMA_CENTRAL[i].number <= version)
+            continue;
         done = apply(pg, &SCHEMA_CENTRAL[i], error);
         if (done == DELIVERY_DONE)
             printf("applied %04d %s\n", SCHEMA_CENTRAL[i].number, SCHEMA_CENTRAL[i].name);
     }
     if (done == DELIVERY_DONE)
-        printf("the database is at schema version %zu\n", SCHEMA_CENTRAL_count);
+        printf("the database is at schema version %d\n", latest);
     return done;
 }
 

@@ -21,6 +21,6 @@ typedef enum exit_code command_main(struct settings *settings,
                                     const struct config_sources *sources);
 
 command_main command_run, command_status, command_parked, command_replay, command_reconcile,
-    command_migrate, command_topology;
+    command_migrate, command_topology, command_inventory, command_notification, command_health;
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "bridge/amqp_consume.h"
 #include "bridge/peers.h"
 #include "bridge/topology.h"
 

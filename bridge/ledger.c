@@ -11,7 +11,7 @@
 /* "TILC": whose file it is. */
 static const int32_t APPLICATION_ID = 0x54494C43;
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, NOT_ASKED = -1 };
 
 extern const struct migration SCHEMA_BRIDGE[];
 extern const size_t SCHEMA_BRIDGE_count;
@@ -27,14 +27,12 @@ extern const size_t SCHEMA_BRIDGE_count;
     X(INSERT_SINK, "INSERT INTO sinks (name, journal_id, start_sequence, cursor, cursor_hash, "    \
                    "delivered, state,"                                                             \
                    " breaker) VALUES (?1, ?2, ?3, ?3, ?4, 0, 'starting', 'closed')")               \
-    X(FIND_SINK,                                                                                   \
-      "SELECT journal_id, start_sequence, cursor, delivered, state, breaker,"                      \
-      " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"             \
-      " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor),"                     \
-      " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor"                       \
-      "  AND state IN ('refused', 'held')),"                                                       \
-      " EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND state <> 'delivered'), cursor_hash"       \
-      " FROM sinks WHERE name = ?1")                                                               \
+    X(FIND_SINK, "SELECT journal_id, start_sequence, cursor, delivered, state, breaker,"           \
+                 " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"  \
+                 " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor),"          \
+                 " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= cursor"            \
+                 "  AND state IN ('refused', 'held')), cursor_hash"                                \
+                 " FROM sinks WHERE name = ?1")                                                    \
     X(SETTLE,                                                                                      \
       "UPDATE sinks SET cursor = ?2, delivered = delivered + ?3, last_delivered_at_ms ="           \
       " CASE WHEN ?3 > 0 THEN ?4 ELSE last_delivered_at_ms END, cursor_hash = ?5 WHERE name = ?1") \
@@ -60,12 +58,19 @@ extern const size_t SCHEMA_BRIDGE_count;
                    " AND event_type = coalesce(?3, event_type)"                                    \
                    " AND (?4 = 0 OR order_id = ?4) AND sequence > ?5"                              \
                    " AND (NOT ?6 OR state IN ('refused', 'held'))"                                 \
-                   " AND (NOT ?7 OR (state = 'refused' AND dead_lettered = 0))"                    \
                    " ORDER BY sequence, sink")                                                     \
-    X(IS_BLOCKED, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence = ?2"          \
-                  " AND state <> 'delivered') OR EXISTS (SELECT 1 FROM parked WHERE sink = ?1"     \
+    X(FIND_DEAD_LETTER, "SELECT " PARKED_COLUMNS " FROM parked WHERE state = 'refused'"            \
+                        " AND dead_lettered = 0 ORDER BY sequence, sink LIMIT 1")                  \
+    X(HAS_PARKED, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence > ?2)"         \
+                  " OR EXISTS (SELECT 1 FROM parked WHERE sink = ?1"                               \
+                  " AND state IN ('refused', 'held'))")                                            \
+    X(HAS_ROW, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence = ?2)")           \
+    X(IS_BLOCKED, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence = ?2)"         \
+                  " OR EXISTS (SELECT 1 FROM parked WHERE sink = ?1"                               \
                   " AND order_id = nullif(?3, 0) AND sequence < ?2"                                \
                   " AND state IN ('refused', 'held'))")                                            \
+    X(IS_PARKED, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence = ?2"           \
+                 " AND state <> 'delivered')")                                                     \
     X(HAS_OPEN_BEFORE, "SELECT EXISTS (SELECT 1 FROM parked WHERE sink = ?1 AND sequence < ?2"     \
                        " AND order_id = ?3 AND state IN ('refused', 'held'))")                     \
     X(SETTLE_PARKED, "UPDATE parked SET state = ?3, settled_reason = ?4, settled_at_ms = ?5"       \
@@ -208,8 +213,7 @@ static void read_sink(struct statement *row, struct ledger_sink *ret_sink)
     snprintf(ret_sink->last_error, sizeof ret_sink->last_error, "%s", statement_text(row, 8));
     ret_sink->parked = statement_int(row, 9);
     ret_sink->parked_open = statement_int(row, 10);
-    ret_sink->parked_rows = statement_int(row, 11);
-    memcpy(ret_sink->cursor_hash, statement_blob(row, 12), sizeof ret_sink->cursor_hash);
+    memcpy(ret_sink->cursor_hash, statement_blob(row, 11), sizeof ret_sink->cursor_hash);
 }
 
 static enum result find_sink(struct ledger *ledger, const char *sink, struct ledger_sink *ret_sink,
@@ -267,9 +271,47 @@ enum result ledger_attach(struct ledger *ledger, const char *sink, const char *j
     return end(ledger, result, error);
 }
 
+/* Runs a statement that answers a question about an event, and its order unless that is NOT_ASKED,
+ * with 0 or 1. */
+static enum result ask_locked(struct ledger *ledger, enum ledger_statement question,
+                              const char *sink, int64_t sequence, int64_t order_id, bool *ret_yes,
+                              struct error *error)
+{
+    bool row = false;
+    struct statement *select = statement_for(ledger, question, sink);
+    statement_bind_int(select, 2, sequence);
+    if (order_id != NOT_ASKED)
+        statement_bind_int(select, 3, order_id);
+    enum result result = statement_step(select, &row, error);
+    if (result == RESULT_OK)
+        *ret_yes = row && statement_int(select, 0) == 1;
+    statement_reset(select);
+    return result;
+}
+
+/* A row is held behind another: one that is held behind nothing would never be sent. */
+static enum result check_held(struct ledger *ledger, const char *sink, const struct parked *parked,
+                              struct error *error)
+{
+    bool there = false, behind = false;
+    enum result result =
+        ask_locked(ledger, LEDGER_HAS_ROW, sink, parked->sequence, NOT_ASKED, &there, error);
+    if (result == RESULT_OK && !there)
+        result = ask_locked(ledger, LEDGER_HAS_OPEN_BEFORE, sink, parked->sequence,
+                            parked->order_id, &behind, error);
+    if (result != RESULT_OK || there || behind)
+        return result;
+    return error_set(error, RESULT_CONFLICT, "event %lld has nothing to be held behind",
+                     (long long)parked->sequence);
+}
+
 static enum result insert_parked(struct ledger *ledger, const char *sink,
                                  const struct parked *parked, struct error *error)
 {
+    enum result result =
+        parked->state == PARKED_HELD ? check_held(ledger, sink, parked, error) : RESULT_OK;
+    if (result != RESULT_OK)
+        return result;
     struct statement *insert = statement_for(ledger, LEDGER_INSERT_PARKED, sink);
     statement_bind_int(insert, 2, parked->sequence);
     bind_word(insert, 3, parked->event_id);
@@ -379,7 +421,6 @@ enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter
     statement_bind_int(select, 4, filter->order_id);
     statement_bind_int(select, 5, filter->after);
     statement_bind_int(select, 6, filter->only_open);
-    statement_bind_int(select, 7, filter->only_not_dead_lettered);
     enum result result = statement_step(select, &row, error);
     while (result == RESULT_OK && row) {
         read_parked(select, &parked);
@@ -390,21 +431,39 @@ enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter
     return result;
 }
 
-/* Runs a statement that answers a question about an event with 0 or 1. */
 static enum result ask(struct ledger *ledger, enum ledger_statement question, const char *sink,
                        int64_t sequence, int64_t order_id, bool *ret_yes, struct error *error)
 {
-    bool row = false;
     pthread_mutex_lock(&ledger->lock);
-    struct statement *select = statement_for(ledger, question, sink);
-    statement_bind_int(select, 2, sequence);
-    statement_bind_int(select, 3, order_id);
-    enum result result = statement_step(select, &row, error);
-    if (result == RESULT_OK)
-        *ret_yes = row && statement_int(select, 0) == 1;
-    statement_reset(select);
+    enum result result = ask_locked(ledger, question, sink, sequence, order_id, ret_yes, error);
     pthread_mutex_unlock(&ledger->lock);
     return result;
+}
+
+enum result ledger_find_dead_letter(struct ledger *ledger, struct parked *ret_parked,
+                                    struct error *error)
+{
+    bool row = false;
+    pthread_mutex_lock(&ledger->lock);
+    struct statement *select = ledger->statements[LEDGER_FIND_DEAD_LETTER];
+    enum result result = statement_step(select, &row, error);
+    if (result == RESULT_OK && row)
+        read_parked(select, ret_parked);
+    statement_reset(select);
+    pthread_mutex_unlock(&ledger->lock);
+    return result == RESULT_OK && !row ? RESULT_NOT_FOUND : result;
+}
+
+enum result ledger_has_parked(struct ledger *ledger, const char *sink, int64_t after, bool *ret_any,
+                              struct error *error)
+{
+    return ask(ledger, LEDGER_HAS_PARKED, sink, after, NOT_ASKED, ret_any, error);
+}
+
+enum result ledger_is_parked(struct ledger *ledger, const char *sink, int64_t sequence,
+                             bool *ret_parked, struct error *error)
+{
+    return ask(ledger, LEDGER_IS_PARKED, sink, sequence, NOT_ASKED, ret_parked, error);
 }
 
 enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,

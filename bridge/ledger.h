@@ -34,7 +34,6 @@ struct ledger_sink {
     int64_t delivered;
     int64_t parked;      /* rows at or before the cursor, in any state */
     int64_t parked_open; /* of these, refused or held */
-    int64_t parked_rows; /* above 0 if any event is parked or discarded, also beyond the cursor */
     enum sink_state state;
     enum breaker_state breaker;
     int64_t last_delivered_at_ms; /* 0: never */
@@ -78,14 +77,15 @@ struct ledger_place {
     const uint8_t *hash; /* SHA256_SIZE bytes */
 };
 
-/* Moves the cursor to `cursor`, counts `delivered` events, and adds the parked rows, all at once.
- */
+/* Moves the cursor to `cursor`, counts `delivered` events, and adds the parked rows, in order of
+ * their sequence, all at once. Rows that are there stay as they are. RESULT_CONFLICT, and nothing
+ * is changed, if a row that is PARKED_HELD has nothing to be held behind: a replay was faster. */
 MUST_CHECK enum result ledger_settle(struct ledger *ledger, const char *sink,
                                      const struct ledger_place *cursor, int64_t delivered,
                                      const struct parked *parked, size_t count,
                                      struct error *error);
 
-/* Adds parked rows and moves nothing; rows that are there stay as they are. */
+/* Adds parked rows, as ledger_settle(), and moves nothing. */
 MUST_CHECK enum result ledger_park(struct ledger *ledger, const char *sink,
                                    const struct parked *parked, size_t count, struct error *error);
 
@@ -108,16 +108,29 @@ struct parked_filter {
     int64_t order_id; /* 0: any */
     int64_t after;    /* sequences above this one */
     bool only_open;
-    bool only_not_dead_lettered; /* refused, and not yet in order.failed */
 };
 
 MUST_CHECK enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter *filter,
                                           void (*each)(void *context, const struct parked *parked),
                                           void *context, struct error *error);
 
-/* Is the event parked already, or an earlier one of its order (0: of none)? */
+/* The first refused event, of any sink, that isn't in order.failed yet. RESULT_NOT_FOUND if there
+ * is none. */
+MUST_CHECK enum result ledger_find_dead_letter(struct ledger *ledger, struct parked *ret_parked,
+                                               struct error *error);
+
+/* Might ledger_is_blocked() say yes to any event after `after`? */
+MUST_CHECK enum result ledger_has_parked(struct ledger *ledger, const char *sink, int64_t after,
+                                         bool *ret_any, struct error *error);
+
+/* Has the event beyond the cursor a row already, or is an earlier one of its order (0: of none)
+ * open? Then it isn't to be sent in its turn. */
 MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
                                          int64_t order_id, bool *ret_blocked, struct error *error);
+
+/* Is the event parked or discarded, and not replayed since? */
+MUST_CHECK enum result ledger_is_parked(struct ledger *ledger, const char *sink, int64_t sequence,
+                                        bool *ret_parked, struct error *error);
 
 /* Is an earlier event of the order open? */
 MUST_CHECK enum result ledger_has_open_before(struct ledger *ledger, const char *sink,

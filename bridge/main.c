@@ -28,7 +28,11 @@ static const struct command_entry COMMANDS[] = {
     {"replay", command_replay, "send parked events again, or a range, or what is in order.failed"},
     {"reconcile", command_reconcile, "compare the journal with head office; name what is missing"},
     {"migrate", command_migrate, "bring head office's database up to date"},
+    {"inventory", command_inventory, "keep head office's stock: take events, serve it over HTTP"},
+    {"notification", command_notification,
+     "tell customers about their orders; or list messages, retry failed ones"},
     {"topology", command_topology, "declare exchanges and queues on head office's broker"},
+    {"health", command_health, "ask what listens on status_listen whether it is well"},
     {"settings", command_settings, "print a settings file with every default"},
     {"version", NULL, "print the version"},
 };
@@ -41,6 +45,7 @@ static const char *const EXAMPLES[] = {
     "parked discard --id 0190…  --reason \"paid twice, refunded by hand\"",
     "replay --sink rabbitmq --dry-run",
     "replay --from 1 --to 5000 --rate 500",
+    "notification list --failed",
 };
 
 static void print_help(FILE *stream)
@@ -70,7 +75,9 @@ static const struct command_entry *find_command(const struct config_sources *sou
     }
     for (size_t i = 0; i < ARRAY_LENGTH(COMMANDS); i++)
         if (strcmp(COMMANDS[i].name, sources->operands[0]) == 0) {
-            size_t words = COMMANDS[i].main == command_parked ? 2 : 1;
+            bool has_words =
+                COMMANDS[i].main == command_parked || COMMANDS[i].main == command_notification;
+            size_t words = has_words ? 2 : 1;
             if (sources->operand_count > words)
                 buf_append_format(problems, "%s: \"%s\" is one argument too many\n",
                                   COMMANDS[i].name, sources->operands[words]);

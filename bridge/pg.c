@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NUMBER_SIZE = 12 };
+
 struct pg {
     struct pg_options options;
     PGconn *connection;
+    bool lost; /* there is no use in waiting for anything more */
     char sqlstate[PG_SQLSTATE_SIZE];
 };
 
@@ -33,12 +36,14 @@ static enum delivery fail_down(const struct pg *pg, const char *what, struct err
     return DELIVERY_DOWN;
 }
 
-/* Waits until the socket can be read or written; false after a whole deadline of silence. A slow
- * line that moves is no broken one. */
+/* Waits until the socket can be read or written; false after a whole deadline of silence, or when
+ * it is time to break off. A slow line that moves is no broken one. */
 static bool wait_for_socket(const struct pg *pg, short events)
 {
-    struct pollfd socket = {.fd = PQsocket(pg->connection), .events = events};
-    return poll(&socket, 1, (int)pg->options.deadline_ms) > 0;
+    struct pollfd ends[] = {
+        {.fd = PQsocket(pg->connection), .events = events},
+        {.fd = pg->options.break_off ? pg->options.break_off->descriptor : -1, .events = POLLIN}};
+    return poll(ends, ARRAY_LENGTH(ends), (int)pg->options.deadline_ms) > 0 && ends[1].revents == 0;
 }
 
 static enum delivery finish_connecting(const struct pg *pg, struct error *error)
@@ -181,12 +186,19 @@ static enum delivery judge_result(struct pg *pg, const PGresult *result, struct 
     return judge(pg->sqlstate);
 }
 
+static enum delivery fail_lost(struct pg *pg, struct error *error)
+{
+    pg->lost = true;
+    error_write(error, "the connection was lost or gave no answer in time");
+    return DELIVERY_DOWN;
+}
+
 /* Reads every result of what was sent; keeps the last that has rows. */
 static enum delivery read_results(struct pg *pg, PGresult **ret_rows, struct error *error)
 {
     enum delivery done = DELIVERY_DONE;
     PGresult *result;
-    bool lost = !flush_query(pg);
+    bool lost = false;
     while (!lost && (result = next_result(pg, &lost)) != NULL) {
         if (done == DELIVERY_DONE)
             done = judge_result(pg, result, error);
@@ -197,22 +209,52 @@ static enum delivery read_results(struct pg *pg, PGresult **ret_rows, struct err
             PQclear(result);
         }
     }
-    if (lost && done == DELIVERY_DONE) {
-        error_write(error, "the connection was lost or gave no answer in time");
-        done = DELIVERY_DOWN;
-    }
-    return done;
+    pg->lost = pg->lost || lost;
+    return lost && done == DELIVERY_DONE ? fail_lost(pg, error) : done;
+}
+
+/* Two statements in one round trip, which makes them one transaction: the first sets the limit that
+ * the server holds the second to, and which ends with it. */
+static bool send_limited(struct pg *pg, const char *sql, int count, const char *const values[])
+{
+    static const char LIMIT[] = "SELECT set_config('statement_timeout', $1, true)";
+    char limit[NUMBER_SIZE];
+    snprintf(limit, sizeof limit, "%d", PG_STATEMENT_LIMIT_MS);
+    const char *const limits[] = {limit};
+    return PQenterPipelineMode(pg->connection) &&
+           PQsendQueryParams(pg->connection, LIMIT, 1, NULL, limits, NULL, NULL, 0) &&
+           PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0) &&
+           PQpipelineSync(pg->connection);
+}
+
+/* What follows the two statements' own results: the server is ready for more. */
+static enum delivery read_sync(struct pg *pg, struct error *error)
+{
+    bool lost = false;
+    PGresult *sync = next_result(pg, &lost);
+    bool in_step = !lost && PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    PQclear(sync);
+    return in_step && PQexitPipelineMode(pg->connection) ? DELIVERY_DONE : fail_lost(pg, error);
 }
 
 enum delivery pg_run(struct pg *pg, const char *sql, size_t count, const char *const values[],
                      struct pg_rows **ret_rows, struct error *error)
 {
     PGresult *rows = NULL;
+    struct error unused = {0};
     assert(count <= PG_PARAMETERS_MAX);
     pg->sqlstate[0] = '\0';
-    if (!PQsendQueryParams(pg->connection, sql, (int)count, NULL, values, NULL, NULL, 0))
+    if (!send_limited(pg, sql, (int)count, values))
         return fail_down(pg, "sending", error);
-    enum delivery done = read_results(pg, &rows, error);
+    if (!flush_query(pg))
+        return fail_lost(pg, error);
+    enum delivery done = read_results(pg, NULL, error);
+    if (done == DELIVERY_DONE)
+        done = read_results(pg, &rows, error);
+    else if (!pg->lost) /* only says that it wasn't run */
+        (void)!read_results(pg, NULL, &unused);
+    if (!pg->lost && read_sync(pg, done == DELIVERY_DONE ? error : &unused) != DELIVERY_DONE)
+        done = DELIVERY_DOWN;
     if (done == DELIVERY_DONE && ret_rows)
         *ret_rows = (struct pg_rows *)rows;
     else
@@ -225,7 +267,7 @@ enum delivery pg_run_script(struct pg *pg, const char *sql, struct error *error)
     pg->sqlstate[0] = '\0';
     if (!PQsendQuery(pg->connection, sql))
         return fail_down(pg, "sending", error);
-    return read_results(pg, NULL, error);
+    return flush_query(pg) ? read_results(pg, NULL, error) : fail_lost(pg, error);
 }
 
 const char *pg_sqlstate(const struct pg *pg)

@@ -11,12 +11,19 @@
 
 #include "bridge/delivery.h"
 #include "core/clock.h"
+#include "core/latch.h"
 #include "core/result.h"
 
 struct pg;
 struct pg_rows;
 
-enum { PG_SQLSTATE_SIZE = 6, PG_PARAMETERS_MAX = 12 };
+enum {
+    PG_SQLSTATE_SIZE = 6,
+    PG_PARAMETERS_MAX = 12,
+    /* The server ends a statement after so long, also when we are no longer there. It counts from
+     * the statement's first byte, so a batch on a slow line must fit. */
+    PG_STATEMENT_LIMIT_MS = 120000,
+};
 
 struct pg_options {
     const char *url;      /* a conninfo string or URI; TLS options belong in it */
@@ -24,6 +31,8 @@ struct pg_options {
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;
+
+    const struct latch *break_off; /* once it is raised every wait ends; NULL: there is none */
 };
 
 /* DELIVERY_DOWN if it can't be had now. */

@@ -5,13 +5,14 @@
 #ifndef TILLBOX_BRIDGE_PUMP_H
 #define TILLBOX_BRIDGE_PUMP_H
 
+#include "bridge/halt.h"
 #include "bridge/ledger.h"
 #include "bridge/sink.h"
 #include "core/random.h"
 
 enum {
-    PUMP_ATTEMPTS = 3,  /* of an event that the peer says no to */
-    PUMP_POLL_MS = 200, /* how often the journal is looked at without a nudge */
+    PUMP_POLL_MS = 200,  /* how often the journal is looked at without a nudge */
+    PUMP_SETTLE_MS = 50, /* how often the cursor moves during a delivery */
     PUMP_RETRY_BASE_MS = 100,
     PUMP_RETRY_CAP_MS = 3000, /* after an outage of any length the next try is at most this far */
     PUMP_DEAD_LETTER_RETRY_MS = 5000,
@@ -25,7 +26,9 @@ struct pump;
 struct pump_options {
     const char *data_dir;
     struct ledger *ledger;
-    struct sink sink; /* the pump owns it from here on */
+    struct halt *halt; /* shared by all pumps of the box */
+    struct sink sink;  /* the pump owns it from here on */
+    bool in_doubt;     /* it had stopped when the bridge last ended */
     const struct clock *clock;
     const struct random_source *random;
 };
@@ -43,7 +46,17 @@ void pump_watch(struct pump *pump);
  * a sink that has stopped. From any thread. */
 bool pump_has_moved(struct pump *pump);
 
-/* Ends the thread after the delivery under way, and frees the pump and its sink. */
-void pump_stop(struct pump *pump);
+/* Asks the thread to end: it begins nothing more, and writes down what has been confirmed. */
+void pump_ask_to_stop(struct pump *pump);
+
+/* Breaks off the call under way, after pump_ask_to_stop(). */
+void pump_break_off(struct pump *pump);
+
+/* Waits until `until_ms` of the monotonic clock. False if the thread hasn't ended: it sits in a
+ * call that can't be broken off, such as the lookup of a name. */
+MUST_CHECK bool pump_join(struct pump *pump, int64_t until_ms);
+
+/* Only after the thread has ended. Frees the sink too. */
+void pump_free(struct pump *pump);
 
 #endif

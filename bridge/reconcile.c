@@ -43,7 +43,7 @@ static enum result miss(struct reconcile *run, const struct journal_event *event
 {
     bool parked = false;
     enum result result =
-        ledger_is_blocked(run->options->ledger, "postgres", event->sequence, 0, &parked, error);
+        ledger_is_parked(run->options->ledger, "postgres", event->sequence, &parked, error);
     if (result != RESULT_OK)
         return result;
     if (parked)
@@ -150,4 +150,45 @@ enum result reconcile_run(const struct reconcile_options *options,
     journal_page_done(&run.page);
     *ret_report = run.report;
     return result;
+}
+
+/* One page: both lists are in order of sequence. */
+static void compare_missing(const struct journal_page *page, const struct pg_rows *rows,
+                            void (*missing)(void *context, const struct journal_event *event),
+                            void *context)
+{
+    size_t row = 0, count = pg_row_count(rows);
+    for (size_t i = 0; i < page->count; i++) {
+        while (row < count && pg_int(rows, row, 0) < page->events[i].sequence)
+            row++;
+        if (row == count || strcmp(pg_text(rows, row, 1), page->events[i].event_id) != 0)
+            missing(context, &page->events[i]);
+    }
+}
+
+enum delivery reconcile_find_missing(struct journal_reader *journal, struct pg *pg, int64_t after,
+                                     int64_t through,
+                                     void (*missing)(void *context,
+                                                     const struct journal_event *event),
+                                     void *context, struct error *error)
+{
+    struct reconcile_options options = {.journal = journal, .pg = pg};
+    struct reconcile run = {.options = &options};
+    enum result result = journal_page_init(&run.page, PAGE_EVENTS, PAGE_BYTES);
+    if (result == RESULT_OK)
+        result = journal_reader_info(journal, &run.info, error);
+    while (result == RESULT_OK && after < through) {
+        struct pg_rows *rows = NULL;
+        result = journal_reader_page(journal, after, through, &run.page, error);
+        if (result != RESULT_OK || run.page.count == 0)
+            break;
+        int64_t last = run.page.events[run.page.count - 1].sequence;
+        result = ask(&run, after, last, &rows, error);
+        if (result == RESULT_OK)
+            compare_missing(&run.page, rows, missing, context);
+        pg_free_rows(rows);
+        after = last;
+    }
+    journal_page_done(&run.page);
+    return result == RESULT_OK ? DELIVERY_DONE : DELIVERY_DOWN;
 }

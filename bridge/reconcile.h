@@ -33,6 +33,15 @@ struct reconcile_options {
     void *context;
 };
 
+/* Calls `missing` for each of the journal's events after `after`, up to and with `through`, that
+ * event_logs hasn't got, or has with another id. DELIVERY_DONE; DELIVERY_DOWN if either can't be
+ * asked. */
+enum delivery reconcile_find_missing(struct journal_reader *journal, struct pg *pg, int64_t after,
+                                     int64_t through,
+                                     void (*missing)(void *context,
+                                                     const struct journal_event *event),
+                                     void *context, struct error *error) MUST_CHECK;
+
 /* RESULT_IO if head office can't be asked. */
 MUST_CHECK enum result reconcile_run(const struct reconcile_options *options,
                                      struct reconcile_report *ret_report, struct error *error);

@@ -87,7 +87,9 @@ static enum result send_page(struct replay *replay, size_t count, struct error *
         size_t done = 0;
         for (; done < count && replay->outcomes[done] != DELIVERY_PENDING; done++)
             tell(replay, replay->indexes[done],
-                 replay->outcomes[done] == DELIVERY_DONE ? NULL : report.reason.text);
+                 replay->outcomes[done] == DELIVERY_DONE
+                     ? NULL
+                     : delivery_reason(&report, replay->outcomes[done]));
         if (report.verdict != DELIVERY_DONE)
             return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
         memmove(replay->indexes, replay->indexes + done, (count - done) * sizeof *replay->indexes);
@@ -107,8 +109,8 @@ static enum result replay_range(struct replay *replay, struct error *error)
         size_t count = 0;
         for (size_t i = 0; i < replay->page.count && replay->left > 0; i++) {
             bool parked = false;
-            result = ledger_is_blocked(replay->options->ledger, sink_name(replay),
-                                       replay->page.events[i].sequence, 0, &parked, error);
+            result = ledger_is_parked(replay->options->ledger, sink_name(replay),
+                                      replay->page.events[i].sequence, &parked, error);
             if (result != RESULT_OK)
                 return result;
             if (parked || !is_wanted(replay, &replay->page.events[i]))
@@ -190,7 +192,7 @@ static enum result replay_row(struct replay *replay, const struct parked *row, s
     if (report.verdict != DELIVERY_DONE)
         return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
     bool sent = replay->outcomes[0] == DELIVERY_DONE;
-    tell(replay, 0, sent ? NULL : report.reason.text);
+    tell(replay, 0, sent ? NULL : delivery_reason(&report, replay->outcomes[0]));
     return sent ? settle(replay, row, error) : RESULT_OK;
 }
 

@@ -18,7 +18,12 @@
 #include "core/nudge.h"
 #include "core/watchdog.h"
 
-enum { TICK_MS = 1000, WAIT_FOR_FOLDER_MS = 1000 };
+enum {
+    TICK_MS = 1000,
+    WAIT_FOR_FOLDER_MS = 1000,
+    STOP_MS = 500,      /* for what is under way to come to its end by itself … */
+    BREAK_OFF_MS = 500, /* … and after it has been broken off */
+};
 
 struct bridge {
     struct settings *settings;
@@ -28,6 +33,7 @@ struct bridge {
     int signals; /* signalfd */
     int nudges;  /* datagram socket */
     struct ledger *ledger;
+    struct halt halt;
     struct pump *pumps[PEERS_MAX];
     size_t pump_count;
     struct http_server *server;
@@ -46,12 +52,15 @@ static int open_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-static enum result start_pump(struct bridge *bridge, struct sink sink, struct error *error)
+static enum result start_pump(struct bridge *bridge, struct sink sink, bool in_doubt,
+                              struct error *error)
 {
     const struct pump_options options = {
         .data_dir = bridge->settings->data_dir,
         .ledger = bridge->ledger,
+        .halt = &bridge->halt,
         .sink = sink,
+        .in_doubt = in_doubt,
         .clock = &clock_system,
         .random = &random_system,
     };
@@ -61,14 +70,34 @@ static enum result start_pump(struct bridge *bridge, struct sink sink, struct er
     return result;
 }
 
+/* Had the sink stopped when the bridge last ended? */
+static enum result was_stopped(struct bridge *bridge, const char *sink, bool *ret_stopped,
+                               struct error *error)
+{
+    struct ledger_sink row;
+    enum result result = ledger_find_sink(bridge->ledger, sink, &row, error);
+    *ret_stopped = result == RESULT_OK && row.state == SINK_STOPPED;
+    return result == RESULT_NOT_FOUND ? RESULT_OK : result;
+}
+
 static enum result start_pumps(struct bridge *bridge, struct error *error)
 {
     struct sink sinks[PEERS_MAX];
+    bool stopped[PEERS_MAX];
     size_t count = 0;
     peers_init(&bridge->peers, bridge->settings);
     enum result result = peers_sinks(&bridge->peers, NULL, sinks, &count);
-    for (size_t i = 0; i < count && result == RESULT_OK; i++)
-        result = start_pump(bridge, sinks[i], error);
+    for (size_t i = 0; i < count && result == RESULT_OK; i++) {
+        result = was_stopped(bridge, sinks[i].ops->name, &stopped[i], error);
+        if (result == RESULT_OK && stopped[i])
+            halt_add_doubt(&bridge->halt);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (result == RESULT_OK)
+            result = start_pump(bridge, sinks[i], stopped[i], error);
+        else
+            sinks[i].ops->free(sinks[i].self);
+    }
     return result;
 }
 
@@ -126,17 +155,38 @@ static void serve(struct bridge *bridge)
     }
 }
 
-static void stop(struct bridge *bridge)
+/* False if a thread is left that can't be ended: it sits in a library's call, such as the lookup of
+ * a name, and has nothing under way that isn't written down. */
+static bool stop_pumps(struct bridge *bridge)
 {
+    int64_t until_ms = clock_monotonic_ms(&clock_system) + STOP_MS;
+    bool ended = true;
     for (size_t i = 0; i < bridge->pump_count; i++)
-        pump_stop(bridge->pumps[i]);
+        pump_ask_to_stop(bridge->pumps[i]);
+    for (size_t i = 0; i < bridge->pump_count; i++)
+        if (!pump_join(bridge->pumps[i], until_ms))
+            pump_break_off(bridge->pumps[i]);
+    for (size_t i = 0; i < bridge->pump_count; i++)
+        ended = pump_join(bridge->pumps[i], until_ms + BREAK_OFF_MS) && ended;
+    for (size_t i = 0; i < bridge->pump_count && ended; i++)
+        pump_free(bridge->pumps[i]);
+    return ended;
+}
+
+static bool stop(struct bridge *bridge)
+{
+    bool ended = stop_pumps(bridge);
     http_server_stop(bridge->server);
+    if (!ended)
+        return false;
     ledger_close(bridge->ledger);
+    halt_done(&bridge->halt);
     if (bridge->nudges >= 0)
         close(bridge->nudges);
     if (bridge->lock >= 0)
         close(bridge->lock);
     close(bridge->signals);
+    return true;
 }
 
 static bool pump_moves(void *context)
@@ -182,12 +232,20 @@ static bool wait_for_folder(struct bridge *bridge)
     return true;
 }
 
+static enum exit_code exit_code_of(enum result result)
+{
+    if (result == RESULT_LOCKED)
+        return EXIT_IN_USE;
+    return result == RESULT_OK ? EXIT_DONE : EXIT_FAILED;
+}
+
 enum exit_code command_run(struct settings *settings, const struct config_sources *sources)
 {
     (void)sources;
     struct error error = {0};
     struct bridge bridge = {.settings = settings, .lock = -1, .nudges = -1};
     settings_warn(settings);
+    halt_init(&bridge.halt);
     bridge.signals = open_signals();
     if (!wait_for_folder(&bridge))
         return EXIT_DONE;
@@ -205,8 +263,9 @@ enum exit_code command_run(struct settings *settings, const struct config_source
         LOG(LOG_ERROR, "bridge.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));
     }
-    stop(&bridge);
-    if (result == RESULT_LOCKED)
-        return EXIT_IN_USE;
-    return result == RESULT_OK ? EXIT_DONE : EXIT_FAILED;
+    if (!stop(&bridge)) {
+        LOG(LOG_WARN, "bridge.left_a_thread");
+        _exit((int)exit_code_of(result)); /* what that thread uses must not be released */
+    }
+    return exit_code_of(result);
 }

@@ -31,12 +31,52 @@ static const struct option OPTIONS[] = {
      "HOST:PORT", "address of /status, /healthz and /metrics"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
      "further names under which the status may be asked for, without ports"},
+    {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
+     0, 0, "HOST:PORT", "address of head office's stock (inventory)"},
+    {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
+     "file with the bearer token that clients must send; needed on any address but loopback "
+     "(inventory)"},
+    {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
+     "serve on any address without a token; only where something else keeps strangers out "
+     "(inventory)"},
+    {"notification_channels", OPTION_LIST, OPTION_EVERYWHERE, AT(notification_channels), "log", 0,
+     0, "NAME,…", "log, webhook, smtp: how customers are told (notification)"},
+    {"notification_timeout_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(notification_timeout_ms),
+     "5000", 100, 60000, "MS", "how long one try may take (notification)"},
+    {"notification_retry_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(notification_retry_ms), "3000",
+     1, 3600000, "MS", "longest pause before the second try; it doubles after that (notification)"},
+    {"templates_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(templates_dir), NULL, 0, 0, "DIR",
+     "folder of order_confirmation.txt and cancellation_alert.txt; else built-in texts"},
+    {"currency", OPTION_TEXT, OPTION_EVERYWHERE, AT(currency), NULL, 3, 3, "CODE",
+     "named after amounts, as EUR (notification)"},
+    {"currency_digits", OPTION_INTEGER, OPTION_EVERYWHERE, AT(currency_digits), "2", 0, 4, "N",
+     "digits of its minor unit: 2 makes 1250 read 12.50 (notification)"},
+    {"webhook_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_url), NULL, 0, 0, "URL",
+     "receiver of the channel webhook"},
+    {"webhook_secret_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_secret_file), NULL, 0, 0,
+     "FILE", "file with the secret that its requests are signed with"},
+    {"webhook_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that its certificate must come from; else one the system trusts"},
+    {"smtp_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_url), NULL, 0, 0, "URL",
+     "mail server of the channel smtp: smtp://host:587 (STARTTLS) or smtps://host:465"},
+    {"smtp_allow_plain", OPTION_SWITCH, OPTION_EVERYWHERE, AT(smtp_allow_plain), "false", 0, 0,
+     NULL, "send without TLS too, where smtp://'s server has none; for one on the same machine"},
+    {"smtp_user", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_user), NULL, 0, 0, "NAME",
+     "log-in of the mail server"},
+    {"smtp_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_password_file), NULL, 0, 0,
+     "FILE", "file with its password"},
+    {"smtp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(smtp_ca_file), NULL, 0, 0, "FILE",
+     "certificate authority that its certificate must come from; else one the system trusts"},
+    {"mail_from", OPTION_TEXT, OPTION_EVERYWHERE, AT(mail_from), NULL, 0, 0, "ADDRESS",
+     "sender of the mails"},
+    {"mail_default_to", OPTION_TEXT, OPTION_EVERYWHERE, AT(mail_default_to), NULL, 0, 0, "ADDRESS",
+     "who gets the mails for users that have no contact; else those fail"},
     {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
      "debug, info, warn or error"},
     {"sink", OPTION_TEXT, OPTION_FLAG_ONLY, AT(sink), NULL, 0, 0, "SINK",
      "only postgres or only rabbitmq (replay, parked)"},
     {"id", OPTION_TEXT, OPTION_FLAG_ONLY, AT(id), NULL, 36, 36, "UUID",
-     "only the event with this id (replay, parked)"},
+     "only the event with this id (replay, parked, notification)"},
     {"order", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(order), NULL, 1, INT64_MAX, "N",
      "only events of this order (replay, parked)"},
     {"type", OPTION_TEXT, OPTION_FLAG_ONLY, AT(type), NULL, 1, 31, "TYPE",
@@ -52,7 +92,7 @@ static const struct option OPTIONS[] = {
     {"queue", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(queue), "false", 0, 0, NULL,
      "move what is in order.failed back to order.events (replay)"},
     {"limit", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(limit), NULL, 1, INT64_MAX, "N",
-     "at most so many events (replay)"},
+     "at most so many (replay, notification list)"},
     {"rate", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(rate), NULL, 1, 1000000, "N",
      "at most so many events a second (replay)"},
     {"dry_run", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(dry_run), "false", 0, 0, NULL,
@@ -61,8 +101,10 @@ static const struct option OPTIONS[] = {
      "why an event is given up; it is written down (parked discard)"},
     {"repair", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(repair), "false", 0, 0, NULL,
      "send what is missing (reconcile)"},
+    {"failed", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(failed), "false", 0, 0, NULL,
+     "only what failed (notification list)"},
     {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
-     "answer in JSON (status, parked, replay, reconcile)"},
+     "answer in JSON (status, parked, replay, reconcile, notification)"},
     {"help", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(help), "false", 0, 0, NULL, "print this"},
     {"version", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(version), "false", 0, 0, NULL,
      "print the version"},
@@ -113,8 +155,10 @@ void settings_warn(const struct settings *settings)
 
 void settings_free(struct settings *settings)
 {
-    secret_free(settings->postgres_password);
-    secret_free(settings->amqp_password);
-    settings->postgres_password = settings->amqp_password = NULL;
+    secret_forget(&settings->postgres_password);
+    secret_forget(&settings->amqp_password);
+    secret_forget(&settings->api_token);
+    secret_forget(&settings->webhook_secret);
+    secret_forget(&settings->smtp_password);
     config_free_settings(&SETTINGS, settings);
 }

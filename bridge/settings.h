@@ -15,7 +15,26 @@ struct settings {
     char *amqp_password_file;
     char *amqp_ca_file;
     struct listen_address status_listen;
+    struct listen_address inventory_listen;
+    char *api_token_file;
+    bool allow_anonymous;
     struct string_list allowed_hosts;
+    struct string_list notification_channels;
+    int64_t notification_timeout_ms;
+    int64_t notification_retry_ms;
+    char *templates_dir;
+    char *currency;
+    int64_t currency_digits;
+    char *webhook_url;
+    char *webhook_secret_file;
+    char *webhook_ca_file;
+    char *smtp_url;
+    bool smtp_allow_plain;
+    char *smtp_user;
+    char *smtp_password_file;
+    char *smtp_ca_file;
+    char *mail_from;
+    char *mail_default_to;
     char *log_level;
 
     /* Of single commands: */
@@ -33,13 +52,17 @@ struct settings {
     bool queue;
     bool dry_run;
     bool repair;
+    bool failed;
     bool json;
     bool help;
     bool version;
 
     /* Derived: */
     char *postgres_password; /* NULL: the URL's, if any */
-    char *amqp_password;     /* NULL: the URL's */
+    char *amqp_password;     /* the same */
+    char *api_token;         /* of the services that check it; NULL: none is asked for */
+    char *webhook_secret;    /* of notifications, and … */
+    char *smtp_password;     /* … NULL where there is none */
     enum log_level level;
 };
 

@@ -1,5 +1,5 @@
-/* A place that every event goes to. One pump thread drives each sink; only `watch` is called from
- * another. */
+/* A place that every event goes to. One pump thread drives each sink; only `watch` and `break_off`
+ * are called from another. */
 #ifndef TILLBOX_BRIDGE_SINK_H
 #define TILLBOX_BRIDGE_SINK_H
 
@@ -18,12 +18,11 @@ struct batch {
     /* How it went, one an event: DELIVERY_PENDING before, and after for those that weren't dealt
      * with; DELIVERY_DONE, DELIVERY_TRANSIENT, DELIVERY_REFUSED or DELIVERY_HELD. */
     enum delivery *outcomes;
-};
 
-/* How a delivery went as a whole. */
-struct delivery_report {
-    enum delivery verdict; /* DELIVERY_DONE: the peer works, the outcomes tell; DOWN or STOP */
-    struct error reason;   /* of the verdict, or else of the outcomes that aren't DELIVERY_DONE */
+    /* Called now and then during the delivery, the outcomes being what is known by then. False:
+     * begin nothing more, and come back soon. NULL: nobody asks. */
+    bool (*progress)(void *context);
+    void *context;
 };
 
 struct sink_ops {
@@ -35,6 +34,14 @@ struct sink_ops {
     enum delivery (*attach)(void *sink, struct journal_reader *journal,
                             const struct journal_info *info, int64_t *cursor, struct error *error);
     void (*detach)(void *sink);
+
+    /* Asks the peer whether it really has the events after `after`, up to and with `through`, and
+     * calls `missing` for each of the journal's that it hasn't. DELIVERY_DONE or DELIVERY_DOWN.
+     * NULL if the peer can't be asked. */
+    enum delivery (*audit)(void *sink, struct journal_reader *journal, int64_t after,
+                           int64_t through,
+                           void (*missing)(void *context, const struct journal_event *event),
+                           void *context, struct error *error);
 
     void (*deliver)(void *sink, const struct batch *batch, struct delivery_report *ret_report);
 
@@ -53,6 +60,10 @@ struct sink_ops {
     /* From the watchdog's thread: breaks off a call that is past its deadline. NULL if calls can't
      * hang. */
     void (*watch)(void *sink, int64_t now_ms);
+
+    /* From another thread: the program ends. The call under way fails soon, and so do later ones.
+     */
+    void (*break_off)(void *sink);
 
     void (*free)(void *sink);
 };

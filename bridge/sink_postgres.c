@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/reconcile.h"
 #include "core/retry.h"
 
 enum {
@@ -26,8 +27,9 @@ static const char TAKE_EVENTS[] = "SELECT tillbox_take_events($1, $2, $3, $4, $5
 static const char STORE_EVENTS[] = "SELECT tillbox_store_events($1, $2::jsonb)";
 
 struct sink_postgres {
-    const struct pg_options *options;
+    struct pg_options options;
     const struct random_source *random;
+    struct latch break_off;
     struct journal_info info;
     struct pg *pg;
     int64_t last_sequence; /* head office's cursor */
@@ -149,7 +151,7 @@ static enum delivery attach(void *self, struct journal_reader *journal,
 {
     struct sink_postgres *sink = self;
     sink->info = *info;
-    enum delivery done = pg_connect(sink->options, &sink->pg, error);
+    enum delivery done = pg_connect(&sink->options, &sink->pg, error);
     if (done == DELIVERY_DONE)
         done = agree(sink, journal, cursor, error);
     if (done == DELIVERY_DONE)
@@ -204,7 +206,7 @@ static enum delivery run_again(struct sink_postgres *sink, const char *sql, size
             return done == DELIVERY_DONE ? done : judge(sink, done);
         if (tries == TRIES)
             return DELIVERY_DOWN;
-        clock_sleep_ms(sink->options->clock, retry_next_ms(&retry, sink->random));
+        clock_sleep_ms(sink->options.clock, retry_next_ms(&retry, sink->random));
     }
 }
 
@@ -274,6 +276,8 @@ static void deliver_parts(struct sink_postgres *sink, const struct batch *batch,
             continue;
         }
         refused = done == DELIVERY_REFUSED && part.count == 1;
+        if (refused)
+            report.refusal = report.reason;
         if (done == DELIVERY_DONE || refused)
             mark(batch, &part, done);
         else
@@ -302,10 +306,26 @@ static enum delivery idle(void *self, struct error *error)
     return DELIVERY_DOWN;
 }
 
+static void break_off(void *self)
+{
+    struct sink_postgres *sink = self;
+    latch_raise(&sink->break_off);
+}
+
+static enum delivery audit(void *self, struct journal_reader *journal, int64_t after,
+                           int64_t through,
+                           void (*missing)(void *context, const struct journal_event *event),
+                           void *context, struct error *error)
+{
+    struct sink_postgres *sink = self;
+    return reconcile_find_missing(journal, sink->pg, after, through, missing, context, error);
+}
+
 static void sink_free(void *self)
 {
     struct sink_postgres *sink = self;
     detach(sink);
+    latch_done(&sink->break_off);
     buf_done(&sink->events);
     free(sink);
 }
@@ -314,9 +334,11 @@ static const struct sink_ops OPS = {
     .name = "postgres",
     .attach = attach,
     .detach = detach,
+    .audit = audit,
     .deliver = deliver,
     .resend = resend,
     .idle = idle,
+    .break_off = break_off,
     .free = sink_free,
 };
 
@@ -326,7 +348,12 @@ enum result sink_postgres_new(const struct pg_options *options, const struct ran
     struct sink_postgres *sink = calloc(1, sizeof *sink);
     if (!sink)
         return RESULT_NO_MEMORY;
-    sink->options = options;
+    if (latch_init(&sink->break_off) != RESULT_OK) {
+        free(sink);
+        return RESULT_NO_MEMORY;
+    }
+    sink->options = *options;
+    sink->options.break_off = &sink->break_off;
     sink->random = random;
     buf_init(&sink->events, BATCH_BYTES_MAX);
     *ret_sink = (struct sink){.ops = &OPS, .self = sink, .page_events = SINK_POSTGRES_PAGE};

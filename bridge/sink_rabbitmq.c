@@ -8,6 +8,8 @@
 #include "bridge/topology.h"
 
 enum {
+    /* Grows by one with each confirm: a line that breaks again and again costs few duplicates. */
+    WINDOW_START = 100,
     POLL_EVERY = 64,   /* publishes between two looks at what the broker says */
     CONFIRM_MS = 4000, /* without a word: a quorum queue that lost its leader forgets what it had */
 };
@@ -17,6 +19,7 @@ struct sink_rabbitmq {
     struct journal_info info;
     pthread_mutex_t lock; /* keeps the watchdog off a connection that is being closed */
     struct amqp *amqp;
+    size_t window; /* messages that may wait for their confirm now */
     bool topology_denied;
 };
 
@@ -30,16 +33,22 @@ static void detach(void *self)
     amqp_close(amqp);
 }
 
+/* The watchdog may look at the connection while it is being made. */
 static enum delivery connect(struct sink_rabbitmq *sink, struct error *error)
 {
-    struct amqp *amqp = NULL;
-    enum delivery done = amqp_connect(sink->options, &amqp, error);
-    if (done != DELIVERY_DONE)
-        return done;
+    struct amqp *amqp = amqp_new(sink->options);
+    if (!amqp) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
     pthread_mutex_lock(&sink->lock);
     sink->amqp = amqp;
     pthread_mutex_unlock(&sink->lock);
-    return DELIVERY_DONE;
+    sink->window = WINDOW_START;
+    enum delivery done = amqp_open(amqp, error);
+    if (done != DELIVERY_DONE)
+        detach(sink);
+    return done;
 }
 
 static enum delivery attach(void *self, struct journal_reader *journal,
@@ -106,6 +115,8 @@ static void settle_one(struct flight *flight, size_t i, enum delivery outcome)
         return;
     flight->batch->outcomes[i] = flight->returned[i] ? DELIVERY_REFUSED : outcome;
     flight->unsettled--;
+    if (flight->sink->window < SINK_RABBITMQ_WINDOW)
+        flight->sink->window++;
     while (flight->settled < flight->next &&
            flight->batch->outcomes[flight->settled] != DELIVERY_PENDING)
         flight->settled++;
@@ -227,30 +238,27 @@ static enum delivery send_next(struct flight *flight)
     return DELIVERY_DONE;
 }
 
+/* May more be published? Tells how far we are, too. */
+static bool goes_on(const struct flight *flight)
+{
+    return !flight->batch->progress || flight->batch->progress(flight->batch->context);
+}
+
 static enum delivery fly(struct flight *flight)
 {
     enum delivery done = hear_all(flight); /* heartbeats and old news first: a publish may hang */
-    while (done == DELIVERY_DONE &&
-           (flight->next < flight->batch->count || flight->unsettled > 0)) {
-        if (flight->next < flight->batch->count && flight->unsettled < SINK_RABBITMQ_WINDOW)
+    bool going = true;
+    while (done == DELIVERY_DONE) {
+        going = going && goes_on(flight);
+        bool more = going && flight->next < flight->batch->count;
+        if (!more && flight->unsettled == 0)
+            break;
+        if (more && flight->unsettled < flight->sink->window)
             done = send_next(flight);
         else
             done = wait_to_hear(flight);
     }
     return done;
-}
-
-static void tell_reason(const struct flight *flight)
-{
-    bool refused = false, nacked = false;
-    for (size_t i = 0; i < flight->batch->count; i++) {
-        refused = refused || flight->batch->outcomes[i] == DELIVERY_REFUSED;
-        nacked = nacked || flight->batch->outcomes[i] == DELIVERY_TRANSIENT;
-    }
-    if (refused)
-        error_write(flight->error, "unroutable: no queue takes events of this type");
-    else if (nacked)
-        error_write(flight->error, "the broker said no (nack); a queue may be full");
 }
 
 static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
@@ -264,8 +272,8 @@ static void deliver(void *self, const struct batch *batch, struct delivery_repor
         report.verdict = fly(&flight);
     else
         error_write(&report.reason, "out of memory");
-    if (report.verdict == DELIVERY_DONE)
-        tell_reason(&flight);
+    error_write(&report.refusal, AMQP_UNROUTABLE);
+    error_write(&report.unwilling, AMQP_NACKED);
     free(flight.tags);
     free(flight.returned);
     free(flight.by_tag);
@@ -314,6 +322,15 @@ static void watch(void *self, int64_t now_ms)
     pthread_mutex_unlock(&sink->lock);
 }
 
+static void break_off(void *self)
+{
+    struct sink_rabbitmq *sink = self;
+    pthread_mutex_lock(&sink->lock);
+    if (sink->amqp)
+        amqp_break_off(sink->amqp);
+    pthread_mutex_unlock(&sink->lock);
+}
+
 static void sink_free(void *self)
 {
     struct sink_rabbitmq *sink = self;
@@ -331,6 +348,7 @@ static const struct sink_ops OPS = {
     .dead_letter = dead_letter,
     .idle = idle,
     .watch = watch,
+    .break_off = break_off,
     .free = sink_free,
 };
 

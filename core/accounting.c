@@ -202,6 +202,15 @@ int64_t accounting_watermark(const struct accounting *accounting)
     return watermark;
 }
 
+int64_t accounting_backlog(const struct accounting *accounting)
+{
+    int64_t backlog = 0;
+    for (size_t i = 0; i < accounting->sink_count; i++)
+        if (accounting->sinks[i].pending > backlog)
+            backlog = accounting->sinks[i].pending;
+    return backlog;
+}
+
 static int64_t age_s(const struct accounting_sink *sink, int64_t now_ms)
 {
     int64_t age_ms = sink->oldest_pending_ms ? now_ms - sink->oldest_pending_ms : 0;
@@ -231,14 +240,13 @@ static void write_sink(const struct accounting_sink *sink, int64_t now_ms,
 void accounting_write(const struct accounting *accounting, int64_t now_ms,
                       struct json_writer *writer)
 {
-    int64_t backlog = 0, unaccounted = 0;
+    int64_t unaccounted = 0;
     for (size_t i = 0; i < accounting->sink_count; i++) {
         const struct accounting_sink *sink = &accounting->sinks[i];
-        backlog = sink->pending > backlog ? sink->pending : backlog;
         unaccounted += sink->unaccounted > 0 ? sink->unaccounted : -sink->unaccounted;
     }
     json_put_bool(writer, "bridge_running", accounting->bridge_running);
-    json_put_int(writer, "backlog", backlog);
+    json_put_int(writer, "backlog", accounting_backlog(accounting));
     json_put_int(writer, "unaccounted_events", unaccounted);
     json_begin_array(writer, "sinks");
     for (size_t i = 0; i < accounting->sink_count; i++)

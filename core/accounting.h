@@ -47,6 +47,9 @@ MUST_CHECK enum result accounting_read(const char *data_dir, const char *bridge_
  * no bridge. What comes after it must be kept. */
 int64_t accounting_watermark(const struct accounting *accounting);
 
+/* The most events that wait for one sink. */
+int64_t accounting_backlog(const struct accounting *accounting);
+
 /* Writes `bridge_running`, `backlog` (the largest), `unaccounted_events` and the array `sinks` into
  * an object that is open. `now_ms` is the wall clock. */
 void accounting_write(const struct accounting *accounting, int64_t now_ms,

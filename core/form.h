@@ -16,7 +16,7 @@
 #include "core/http_reply.h"
 #include "core/json.h"
 
-enum { FORM_MEMBERS_MAX = 8, FORM_PATH_MAX = 64 };
+enum { FORM_MEMBERS_MAX = 12, FORM_PATH_MAX = 64 };
 
 enum form_need { FORM_REQUIRED, FORM_OPTIONAL };
 

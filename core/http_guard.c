@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/sha256.h"
+
 enum { AUTHORITY_MAX = 255 };
 
 /* "name:port" taken apart. */
@@ -107,4 +109,35 @@ bool http_guard_check(const struct http_guard *guard, struct http_exchange *exch
         return false;
     }
     return true;
+}
+
+static bool has_token(const char *token, const char *authorization)
+{
+    static const char SCHEME[] = "Bearer ";
+    size_t scheme = sizeof SCHEME - 1, length = strlen(token);
+    if (!authorization || strncasecmp(authorization, SCHEME, scheme) != 0)
+        return false;
+    authorization += scheme;
+    return strlen(authorization) == length && constant_time_equal(authorization, token, length);
+}
+
+/* Probes tell nothing but whether the program is up. */
+static bool is_open_to_all(const char *path)
+{
+    static const char *const OPEN[] = {"/livez", "/readyz", "/healthz"};
+    for (size_t i = 0; i < ARRAY_LENGTH(OPEN); i++)
+        if (strcmp(path, OPEN[i]) == 0)
+            return true;
+    return false;
+}
+
+bool http_guard_check_token(const char *token, struct http_exchange *exchange)
+{
+    struct http_reply *reply = http_exchange_reply(exchange);
+    if (!token || is_open_to_all(http_exchange_path(exchange)) ||
+        has_token(token, http_exchange_header(exchange, "Authorization")))
+        return true;
+    reply_problem(reply, PROBLEM_UNAUTHORIZED, "send the header Authorization: Bearer TOKEN");
+    reply->authenticate = "Bearer realm=\"tillbox\"";
+    return false;
 }

@@ -21,4 +21,8 @@ struct http_guard {
 /* False, with the reply filled in, if Host or Origin is a stranger's. */
 bool http_guard_check(const struct http_guard *guard, struct http_exchange *exchange);
 
+/* False, with the reply filled in, if the request lacks the token, but for /livez, /readyz and
+ * /healthz. NULL: none is needed. */
+bool http_guard_check_token(const char *token, struct http_exchange *exchange);
+
 #endif

@@ -16,13 +16,14 @@ struct problem_entry {
 
 static const struct problem_entry PROBLEMS[] = {
 #define X(word, status, type, title) [word] = {status, "urn:tillbox:problem:" type, title},
-    PROBLEM_TABLE(X)
+    PROBLEM_TABLE(X) PROBLEM_OFFICE_TABLE(X)
 #undef X
 };
 
 void http_reply_init(struct http_reply *reply)
 {
-    *reply = (struct http_reply){.status = 200, .content_type = "application/json"};
+    *reply = (struct http_reply){
+        .status = 200, .content_type = "application/json", .cache_control = "no-store"};
     buf_init(&reply->body, HTTP_REPLY_MAX);
 }
 
@@ -79,6 +80,7 @@ static void begin_problem(struct http_reply *reply, enum problem problem, const 
     const struct problem_entry *entry = &PROBLEMS[problem];
     reply->status = entry->status;
     reply->content_type = "application/problem+json";
+    reply->cache_control = "no-store";
     buf_clear(&reply->body);
     json_writer_init(writer, &reply->body);
     json_begin_object(writer, NULL);

@@ -3,13 +3,18 @@
 #define TILLBOX_CORE_HTTP_REPLY_H
 
 #include "core/buf.h"
+#include "core/http_header.h"
 #include "core/result.h"
 
-enum { HTTP_LOCATION_SIZE = 64, HTTP_REPLY_MAX = 8 << 20 };
+enum { HTTP_LOCATION_SIZE = 128, HTTP_REPLY_MAX = 8 << 20 };
 
 struct http_reply {
     int status;
-    const char *content_type; /* static text */
+    const char *content_type;               /* static text; NULL: none, as there is no body */
+    const char *cache_control;              /* static text; "no-store" unless it is changed */
+    const struct http_header *more_headers; /* static, ends with a name that is NULL; or NULL */
+    const char *content_encoding;           /* static text; NULL: none */
+    const char *etag;                       /* static text; NULL: none */
     struct buf body;
     char location[HTTP_LOCATION_SIZE]; /* header Location; empty: none */
     const char *allow;                 /* header Allow, static text; NULL: none */
@@ -45,9 +50,15 @@ void http_reply_done(struct http_reply *reply);
     X(PROBLEM_NOT_READY, 503, "not-ready", "The journal can't be written")                     \
     X(PROBLEM_DISK_FULL, 507, "disk-full", "The disk is full")
 
+/* … and those that only head office's services have. */
+#define PROBLEM_OFFICE_TABLE(Y)                                                \
+    Y(PROBLEM_DATABASE, 503, "database-away", "The database can't be reached") \
+    Y(PROBLEM_SERVICE_BUSY, 503, "service-busy", "The service is busy")        \
+    Y(PROBLEM_PRODUCT_EXISTS, 409, "product-exists", "There is such a product already")
+
 enum problem {
 #define X(word, status, type, title) word,
-    PROBLEM_TABLE(X)
+    PROBLEM_TABLE(X) PROBLEM_OFFICE_TABLE(X)
 #undef X
 };
 

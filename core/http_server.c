@@ -188,9 +188,11 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct h
         bool wanted;
         const char *name, *value;
     } headers[] = {
-        {true, "Content-Type", reply->content_type},
-        {true, "Cache-Control", "no-store"},
+        {reply->content_type != NULL, "Content-Type", reply->content_type},
+        {true, "Cache-Control", reply->cache_control},
         {true, "X-Content-Type-Options", "nosniff"},
+        {reply->content_encoding != NULL, "Content-Encoding", reply->content_encoding},
+        {reply->etag != NULL, "ETag", reply->etag},
         {reply->location[0] != '\0', "Location", reply->location},
         {reply->allow != NULL, "Allow", reply->allow},
         {reply->authenticate != NULL, "WWW-Authenticate", reply->authenticate},
@@ -200,6 +202,9 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct h
     for (size_t i = 0; i < ARRAY_LENGTH(headers); i++)
         if (headers[i].wanted &&
             MHD_add_response_header(response, headers[i].name, headers[i].value) != MHD_YES)
+            return MHD_NO;
+    for (const struct http_header *more = reply->more_headers; more && more->name; more++)
+        if (MHD_add_response_header(response, more->name, more->value) != MHD_YES)
             return MHD_NO;
     return MHD_YES;
 }

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "core/db.h"
 
-enum { SCHEMA_VERSION_KNOWN = 1, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
+enum { SCHEMA_VERSION_KNOWN = 2, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
 
 #define READER_STATEMENTS(X)                                                                  \
     X(INFO, "SELECT journal_id, device_id, location, chain_anchor_sequence FROM meta")        \
@@ -35,6 +35,9 @@ static const char *const STATEMENTS[] = {
 };
 
 struct journal_reader {
+    char path[PATH_SIZE];
+    dev_t device; /* with `inode`: which file it is, whatever its name */
+    ino_t inode;
     struct db *db;
     struct statement *statements[READER_STATEMENT_COUNT];
 };
@@ -65,24 +68,35 @@ static enum result check_schema(struct db *db, struct error *error)
     enum result result = db_query_int(db, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version == 0)
         return error_set(error, RESULT_NOT_FOUND, "the journal is being created");
-    if (result == RESULT_OK && version != SCHEMA_VERSION_KNOWN)
+    if (result == RESULT_OK && version > SCHEMA_VERSION_KNOWN)
         return error_set(error, RESULT_UNSUPPORTED,
-                         "the journal has schema version %lld, this program knows %d",
+                         "the journal has schema version %lld, this program knows up to %d",
                          (long long)version, SCHEMA_VERSION_KNOWN);
     return result;
+}
+
+bool journal_reader_is_current(const struct journal_reader *reader)
+{
+    struct stat file;
+    return stat(reader->path, &file) == 0 && file.st_dev == reader->device &&
+           file.st_ino == reader->inode;
 }
 
 enum result journal_reader_open(const char *data_dir, struct journal_reader **ret_reader,
                                 struct error *error)
 {
-    char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/journal.db", data_dir);
-    if (access(path, F_OK) != 0)
-        return error_set(error, RESULT_NOT_FOUND, "there is no journal at %s", path);
+    struct stat file = {0};
     struct journal_reader *reader = calloc(1, sizeof *reader);
     if (!reader)
         return RESULT_NO_MEMORY;
-    enum result result = db_open(path, DB_READER, &reader->db, error);
+    snprintf(reader->path, sizeof reader->path, "%s/journal.db", data_dir);
+    enum result result = RESULT_OK;
+    if (stat(reader->path, &file) != 0)
+        result = error_set(error, RESULT_NOT_FOUND, "there is no journal at %s", reader->path);
+    reader->device = file.st_dev; /* one that is replaced before it is opened counts as replaced */
+    reader->inode = file.st_ino;
+    if (result == RESULT_OK)
+        result = db_open(reader->path, DB_READER, &reader->db, error);
     if (result == RESULT_OK)
         result = check_schema(reader->db, error);
     for (int i = 0; i < READER_STATEMENT_COUNT && result == RESULT_OK; i++)

@@ -54,6 +54,9 @@ MUST_CHECK enum result journal_reader_open(const char *data_dir, struct journal_
                                            struct error *error);
 void journal_reader_close(struct journal_reader *reader);
 
+/* Is the file that was opened still the one at its path? */
+bool journal_reader_is_current(const struct journal_reader *reader);
+
 MUST_CHECK enum result journal_reader_info(struct journal_reader *reader,
                                            struct journal_info *ret_info, struct error *error);
 

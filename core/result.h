@@ -30,6 +30,8 @@
     X(RESULT_SYNC_FAILED, "the disk refused to flush", false)     \
     X(RESULT_CORRUPT, "damaged data", false)                      \
     X(RESULT_UNSUPPORTED, "not supported", false)                 \
+    X(RESULT_TIMED_OUT, "took too long", true)                    \
+    X(RESULT_UNREACHABLE, "can't be reached", true)               \
     X(RESULT_INTERNAL, "internal error", false)
 
 enum result {

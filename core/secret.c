@@ -48,11 +48,12 @@ void secret_load(const struct secret_source *source, const struct config_sources
         config_add_problem(sources, source->option, problems, "%s", error.text);
 }
 
-void secret_free(char *secret)
+void secret_forget(char **secret)
 {
-    if (secret)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
+    if (*secret)
+        explicit_bzero(*secret, strlen(*secret));
+    free(*secret);
+    *secret = NULL;
 }
 
 bool secret_is_in_url(const char *url)

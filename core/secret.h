@@ -19,12 +19,12 @@ struct secret_source {
 };
 
 /* Reads the secret into `*ret_secret`, which stays as it is if there is none; the caller releases
- * it with secret_free(). What is wrong goes to `problems`. */
+ * it with secret_forget(). What is wrong goes to `problems`. */
 void secret_load(const struct secret_source *source, const struct config_sources *sources,
                  struct buf *problems, char **ret_secret);
 
-/* Wipes it; NULL is fine. */
-void secret_free(char *secret);
+/* Wipes and frees it, and makes it NULL. */
+void secret_forget(char **secret);
 
 /* Does the authority of this URL hold a password, "scheme://user:password@…"? */
 bool secret_is_in_url(const char *url);

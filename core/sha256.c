@@ -2,7 +2,9 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct sha256 {
     EVP_MD *algorithm;
@@ -52,6 +54,14 @@ void sha256_add(struct sha256 *hasher, const void *bytes, size_t size)
 void sha256_end(struct sha256 *hasher, uint8_t ret_digest[static SHA256_SIZE])
 {
     require(EVP_DigestFinal_ex(hasher->state, ret_digest, NULL));
+}
+
+void sha256_hmac(const char *key, const void *bytes, size_t size,
+                 uint8_t ret_digest[static SHA256_SIZE])
+{
+    unsigned length = 0;
+    require(HMAC(EVP_sha256(), key, (int)strlen(key), bytes, size, ret_digest, &length) != NULL);
+    require(length == SHA256_SIZE);
 }
 
 void sha256_format(const uint8_t digest[static SHA256_SIZE], char ret_text[static SHA256_TEXT_SIZE])

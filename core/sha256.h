@@ -20,6 +20,10 @@ void sha256_begin(struct sha256 *hasher);
 void sha256_add(struct sha256 *hasher, const void *bytes, size_t size);
 void sha256_end(struct sha256 *hasher, uint8_t ret_digest[static SHA256_SIZE]);
 
+/* HMAC-SHA-256 (RFC 2104) of the bytes under `key`. */
+void sha256_hmac(const char *key, const void *bytes, size_t size,
+                 uint8_t ret_digest[static SHA256_SIZE]);
+
 /* Lower-case hexadecimal digits, with the NUL. */
 void sha256_format(const uint8_t digest[static SHA256_SIZE],
                    char ret_text[static SHA256_TEXT_SIZE]);

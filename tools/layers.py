@@ -27,10 +27,10 @@ RULES = [
     ("vendor", "ini.h", "core/config*.c"),
     ("vendor", "sqlite3.h", "core/db.c core/db.h"),
     ("vendor", "openssl/*", "core/sha256.c bridge/amqp_tls.c"),
-    ("vendor", "curl/*", "core/http_client.c"),
+    ("vendor", "curl/*", "core/curl_setup.* core/http_client.c core/smtp_client.c"),
     ("vendor", "systemd/*", "core/notify.c"),
     ("vendor", "libpq-fe.h", "bridge/pg.c"),
-    ("vendor", "amqp*.h rabbitmq-c/*", "bridge/amqp.c"),
+    ("vendor", "amqp*.h rabbitmq-c/*", "bridge/amqp.c bridge/amqp_consume.c bridge/amqp_internal.h"),
     ("call", "time clock clock_gettime gettimeofday sleep usleep nanosleep clock_nanosleep rand"
              " rand_r srand random srandom getrandom getentropy", "core/clock.c core/random.c"),
 ]

@@ -68,14 +68,17 @@ def open_office(servers):
     return office.create_vhost()
 
 
-def seed(data_dir, orders):
-    """A new journal with so many orders."""
+def seed(data_dir, orders, days_ago=0):
+    """A new journal with so many orders, which were sold so many days ago."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    subprocess.run([SEED, "--data-dir", data_dir, "--orders", str(orders)], check=True)
+    subprocess.run([SEED, "--data-dir", data_dir, "--orders", str(orders), "--days-ago",
+                    str(days_ago)], check=True)
 
 
 class Bridge:
     """`bridge run` on the data folder `data_dir`, for the head office that `settings` lead to."""
+
+    READY, PORT = "bridge.ready", "status_port"
 
     def __init__(self, data_dir, settings, *arguments):
         self.data_dir = pathlib.Path(data_dir)
@@ -88,17 +91,19 @@ class Bridge:
     def start(self, wait=True):
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                list(map(str, [BRIDGE, "run", "--data-dir", self.data_dir, "--status-listen",
-                               "127.0.0.1:0", *self.arguments])),
-                stderr=log, env={**os.environ, **self.settings})
+            self.process = subprocess.Popen(list(map(str, self.command())), stderr=log,
+                                            env={**os.environ, **self.settings})
         if wait:
-            self.wait_for_event("bridge.ready", START_SECONDS)
+            self.wait_for_event(self.READY, START_SECONDS)
         return self
+
+    def command(self):
+        return [BRIDGE, "run", "--data-dir", self.data_dir, "--status-listen", "127.0.0.1:0",
+                *self.arguments]
 
     @property
     def port(self):
-        return self.wait_for_event("bridge.ready")["status_port"]
+        return self.wait_for_event(self.READY)[self.PORT]
 
     def log_events(self, event, since=None):
         """The log's lines of one event, since the last start."""

@@ -368,6 +368,13 @@ class Office:
     def queue_length(self, queue):
         return self.rabbit.queue_length(queue, self.name)
 
+    def held(self, queue):
+        """How many messages a queue has, given out or not; None if the broker is away. The
+        management API would tell it seconds later."""
+        lines = self.rabbit.control("list_queues", "-p", self.name, "--no-table-headers", "name",
+                                    "messages", check=False).splitlines()
+        return next((int(line.split()[1]) for line in lines if line.split()[0] == queue), None)
+
     def take(self, queue):
         """Consumes all that is in a queue now."""
         taken = []

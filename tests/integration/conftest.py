@@ -6,6 +6,8 @@ from bridge import create_template
 from bridge import open_office
 from bridge import settings_of
 from central import Servers
+from service import Service
+from service import declare_topology
 
 
 @pytest.fixture
@@ -70,6 +72,24 @@ def make_bridge():
     yield make
     codes = [bridge.stop() for bridge in bridges
              if bridge.process and bridge.process.poll() is None]
+    assert all(code == 0 for code in codes), f"exit codes {codes}"
+
+
+@pytest.fixture
+def make_inventory(tmp_path):
+    """Starts `bridge inventory`, as many as asked for; each must end cleanly."""
+    services = []
+
+    def make(office, *arguments, start=True, **settings):
+        declare_topology(office)
+        service = Service(tmp_path, office, "inventory", "--inventory-listen", *arguments,
+                          **settings)
+        services.append(service)
+        return service.start() if start else service
+
+    yield make
+    codes = [service.stop() for service in services
+             if service.process and service.process.poll() is None]
     assert all(code == 0 for code in codes), f"exit codes {codes}"
 
 

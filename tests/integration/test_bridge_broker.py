@@ -1,7 +1,9 @@
 """The broker breaks, refuses and forgets; the database goes on as if nothing were."""
 
+import collections
 import time
 
+import pika
 import pytest
 
 from box import wait_until
@@ -15,11 +17,13 @@ from bridge import read_parked
 from bridge import run_bridge
 from bridge import seed
 from central import TAP
+from central import connected
 
 FAILED = "order.failed"
 NOTIFICATIONS = "notification.order.queue"
 RECOVERY_SECONDS = 5
 ALARM_SECONDS = 4
+FULL_QUEUE_SECONDS = 15
 QUEUES_SECONDS = 2.5  # a broker killed sooner after it made a quorum queue may not find it again
 
 
@@ -230,6 +234,70 @@ def test_a_full_queue_is_tried_three_times_and_parks_what_it_refuses(box, office
     refused = {sequence for sequence, row in parked.items() if row["state"] == "refused"}
     assert {parked[sequence]["attempts"] for sequence in refused} == {3}
     assert_dead_lettered(office, events, refused, "nack", 3)
+
+
+def fill(office, queue):
+    """From now on the queue takes nothing."""
+    office.api("PUT", f"/policies/{office.name}/full",
+               {"pattern": f"^{queue}$", "apply-to": "queues",
+                "definition": {"max-length": 1, "overflow": "reject-publish"}})
+
+    def is_full():
+        with connected(office.amqp_url) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            try:
+                channel.basic_publish("", queue, b"{}")
+            except pika.exceptions.NackError:
+                return True
+        return False
+    wait_until(is_full, 10, "a full queue")
+
+
+def test_a_queue_that_stays_full_holds_nothing_else_up(tmp_path, make_box, office, make_bridge):
+    """Orders are parked after three tries each, whatever else is in their page; what doesn't go to
+    that queue flows, and the other queues get no event more than three times."""
+    seed(tmp_path / "var", 6000)
+    box = make_box()
+    till = open_till(box)
+    till.orders = set(range(1, 6001))
+    till.trade(300)
+    publisher = publisher_of(office)
+    fill(office, NOTIFICATIONS)
+    bridge = make_bridge(box.data_dir, office, **publisher)
+    began = time.monotonic()
+    wait_until(lambda: has_settled(bridge), FULL_QUEUE_SECONDS, "the last event")
+    events = read_events(box.data_dir)
+    orders = {event.sequence for event in events if event.order_id}
+    parked = open_parked(bridge)
+    assert parked.keys() == orders, f"after {time.monotonic() - began:.1f} s"
+    created = {event.sequence for event in events if event.event_type == "order.created"}
+    assert {row["state"] for sequence, row in parked.items() if sequence in created} == {"refused"}
+    assert {row["attempts"] for sequence, row in parked.items() if sequence in created} == {3}
+    assert {row["state"] for sequence, row in parked.items() if sequence not in created} == {"held"}
+    came = collections.Counter(message.properties.message_id for message in office.tap())
+    others = {event.event_id for event in events if not event.order_id}
+    assert {came[event_id] for event_id in others} == {1}
+    assert max(came.values()) <= 3
+    assert bridge.status()["unaccounted_events"] == 0
+
+
+def test_each_parked_event_has_its_own_reason(box, office, make_bridge):
+    """In one page some events find no queue, and some a full one."""
+    publisher = publisher_of(office)
+    office.unbind("stock.adjusted")
+    fill(office, NOTIFICATIONS)
+    open_till(box)
+    box.sell()
+    box.inventory("POST", "/products/1/stock", {"delta": 1, "reason": "found one"})
+    box.sell()
+    bridge = make_bridge(box.data_dir, office, **publisher)
+    wait_until(lambda: has_settled(bridge), 10)
+    reasons = {row["event_type"]: (row["attempts"], row["reason"])
+               for row in open_parked(bridge).values()}
+    assert reasons == {
+        "order.created": (3, "the broker said no (nack); a queue may be full"),
+        "stock.adjusted": (1, "unroutable: no queue takes events of this type")}
 
 
 def test_a_dead_letter_that_finds_no_queue_is_not_called_delivered(box, office, make_bridge):

@@ -4,6 +4,7 @@ own; the tests wait for their story's end."""
 
 import contextlib
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -18,6 +19,7 @@ from bridge import open_office
 from bridge import open_till
 from bridge import read_events
 from bridge import seed
+from bridge import status_of
 from bridge_soak import lines_to
 from bridge_soak import running
 from central import TAP
@@ -27,8 +29,10 @@ from fault_proxy import UP
 DEADLINE_SECONDS = 15  # after which a peer that says nothing is given up
 MARGIN_SECONDS = 5
 RECOVERY_SECONDS = 5
+STOP_SECONDS = 2  # whatever the bridge waits for
 IDLE_SECONDS = 10
 IDLE_CPU_SHARE = 0.005
+WINDOW_EVENTS = 1000
 BUSY_SECONDS = 15  # longer than the bridge waits for its own file
 DEAD_LETTER_SECONDS = 6  # longer than a dead letter that was refused waits for its next try
 CONNECT, PUBLISH, ACK = b"\0\x0a\0\x28", b"\0\x3c\0\x28", b"\0\x3c\0\x50"  # AMQP methods
@@ -48,7 +52,6 @@ STAGES = {
     "rabbitmq-publish": ("rabbitmq", lambda line: line.stall_at(UP, PUBLISH)),
     "rabbitmq-confirm": ("rabbitmq", lambda line: line.stall_at(DOWN, ACK)),
 }
-STOPPED_STAGES = ("postgres-connect", "postgres-answer", "rabbitmq-login", "rabbitmq-confirm")
 
 
 class Scene:
@@ -96,15 +99,91 @@ def tell_dead_line(scene, stage):
     assert noticed_seconds < DEADLINE_SECONDS + MARGIN_SECONDS
 
 
+def assert_stops_at_once(scene, leaves_a_thread=False):
+    """… and the next bridge finds all in order."""
+    asked_at = time.monotonic()
+    assert scene.bridge.stop() == 0
+    took_seconds = time.monotonic() - asked_at
+    assert took_seconds < STOP_SECONDS, f"it took {took_seconds:.1f} s to stop"
+    assert bool(scene.bridge.log_events("bridge.left_a_thread")) == leaves_a_thread
+    assert status_of(scene.box.data_dir)[0]["unaccounted_events"] == 0
+    for line in scene.lines.values():
+        line.heal()
+    with running(scene.bridge):
+        scene.assert_all_arrived()
+
+
 def tell_stop_on_dead_line(scene, stage):
-    """A bridge that waits for an answer ends all the same, and the next one finds all in order."""
+    """A bridge that waits for an answer ends all the same."""
     sink, deaden = STAGES[stage]
     scene.open()
     deaden(scene.lines[sink])
     scene.bridge.start()
     wait_until_dead(scene, sink)
-    assert scene.bridge.stop(DEADLINE_SECONDS + MARGIN_SECONDS) == 0
-    scene.lines[sink].heal()
+    assert_stops_at_once(scene)
+
+
+def tell_stop_in_handshake(scene):
+    """A peer that takes the connection and then says nothing, not even hello."""
+    scene.open()
+    for sink, line in scene.lines.items():
+        line.stall_new()
+    settings = scene.bridge.settings
+    plain = dict(settings)
+    settings["TILLBOX_AMQP_URL"] = settings["TILLBOX_AMQP_URL"].replace("amqp:", "amqps:")
+    settings["TILLBOX_POSTGRES_URL"] += "?sslmode=require"
+    scene.bridge.start()
+    wait_until(lambda: all(line.connections for line in scene.lines.values()), 5)
+    settings.update(plain)
+    assert_stops_at_once(scene, leaves_a_thread=True)
+
+
+# Names under .example take a minute to be looked up.
+SLOW_NAMES = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **result)
+{
+    int (*look_up)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node && strstr(node, ".example"))
+        sleep(60);
+    return look_up(node, service, hints, result);
+}
+"""
+
+
+def tell_stop_in_name_lookup(scene):
+    """The lookup of a name can't be broken off; the program goes without that thread."""
+    scene.open()
+    library = scene.box.data_dir.parent / "slow_names.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=SLOW_NAMES,
+                   text=True, check=True)
+    plain = dict(scene.bridge.settings)
+    scene.bridge.settings.update(
+        LD_PRELOAD=str(library),
+        TILLBOX_AMQP_URL=plain["TILLBOX_AMQP_URL"].replace("127.0.0.1", "broker.example"),
+        TILLBOX_POSTGRES_URL=plain["TILLBOX_POSTGRES_URL"].replace("127.0.0.1", "db.example"))
+    scene.bridge.start()
+    del scene.bridge.settings["LD_PRELOAD"]
+    scene.bridge.settings.update(plain)
+    assert_stops_at_once(scene, leaves_a_thread=True)
+
+
+def tell_stop_on_locked_table(scene):
+    scene.open()
+    with scene.office.transaction("LOCK TABLE event_logs IN ACCESS EXCLUSIVE MODE"):
+        scene.bridge.start()
+        wait_until(lambda: scene.office.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            f" AND datname = '{scene.office.name}'"), 5, "the lock")
+        asked_at = time.monotonic()
+        assert scene.bridge.stop() == 0
+        assert time.monotonic() - asked_at < STOP_SECONDS
     with running(scene.bridge):
         scene.assert_all_arrived()
 
@@ -136,10 +215,7 @@ def tell_stop_on_full_line(scene):
     scene.bridge.start()
     wait_until_dead(scene, "rabbitmq")
     time.sleep(0.5)
-    assert scene.bridge.stop(DEADLINE_SECONDS + MARGIN_SECONDS) == 0
-    scene.lines["rabbitmq"].heal()
-    with running(scene.bridge):
-        scene.assert_all_arrived()
+    assert_stops_at_once(scene)
 
 
 def tell_line_dead_while_idle(scene):
@@ -179,7 +255,7 @@ def tell_dark_line(scene):
 
 
 def tell_slow_line(scene):
-    """So slow that a large batch takes longer than the deadline: it is cut smaller."""
+    """So slow that a batch takes longer than the deadline: a line that moves is no broken one."""
     seed(scene.box.data_dir, 900)
     scene.open()
     for line in scene.lines.values():
@@ -190,18 +266,18 @@ def tell_slow_line(scene):
 
 
 def tell_stop_on_slow_line(scene):
-    """A page that takes minutes is broken off between two events."""
+    """A page that takes minutes is broken off between two events, and what was confirmed by then is
+    not sent again."""
     seed(scene.box.data_dir, 3000)
     scene.open()
     for line in scene.lines.values():
         line.throttle(20000, UP)
     scene.bridge.start()
-    wait_until(lambda: scene.lines["rabbitmq"].passed[DOWN] > 2000, 10, "the first confirms")
-    assert scene.bridge.stop(DEADLINE_SECONDS + MARGIN_SECONDS) == 0
-    for line in scene.lines.values():
-        line.throttle(None)
-    with running(scene.bridge):
-        scene.assert_all_arrived()
+    wait_until(lambda: scene.office.queue_length(TAP), 10, "the first events")
+    time.sleep(1)
+    assert_stops_at_once(scene)
+    events = read_events(scene.box.data_dir)
+    assert len(scene.office.messages) < len(events) + WINDOW_EVENTS
 
 
 def tell_broken_lines(scene):
@@ -276,7 +352,10 @@ def tell_idle(scene):
 
 STORIES = {
     **{f"dead-{stage}": (tell_dead_line, stage) for stage in STAGES},
-    **{f"stop-{stage}": (tell_stop_on_dead_line, stage) for stage in STOPPED_STAGES},
+    **{f"stop-{stage}": (tell_stop_on_dead_line, stage) for stage in STAGES},
+    "stop-handshake": (tell_stop_in_handshake,),
+    "stop-names": (tell_stop_in_name_lookup,),
+    "stop-lock": (tell_stop_on_locked_table,),
     "full": (tell_full_line,),
     "stop-full": (tell_stop_on_full_line,),
     "dead-while-idle": (tell_line_dead_while_idle,),

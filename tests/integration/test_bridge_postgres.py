@@ -9,14 +9,17 @@ import pytest
 
 from box import run_command
 from box import wait_until
+from bridge import SINKS
 from bridge import assert_all_arrived
 from bridge import open_till
 from bridge import read_events
+from bridge import read_journal
 from bridge import read_parked
 from bridge import run_bridge
 from bridge import seed
 from bridge import settings_of
 from central import PgBouncer
+from central import TAP
 
 RECOVERY_SECONDS = 5
 
@@ -42,13 +45,6 @@ def stopped_sink(bridge):
 
 def copy_folder(folder, copy):
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.sock"))
-
-
-def check_broker(office, *folders):
-    """The broker had the events of all these journals."""
-    events = {event.event_id: event for folder in folders for event in read_events(folder)}
-    wait_until(lambda: events.keys() <= {message.properties.message_id
-                                         for message in office.tap()}, 10, "every event")
 
 
 def test_a_crashed_database_costs_nothing(box, office, make_bridge):
@@ -158,7 +154,14 @@ def test_a_cursor_set_back_under_load_doubles_nothing(box, office, make_bridge):
     assert_all_arrived(bridge, office, till)
 
 
-def test_a_cloned_box_stops_its_database_sink_and_nothing_else(make_box, office, make_bridge):
+def stopped_sinks(bridge):
+    """Once one has stopped, all have, for the same reason."""
+    reason = stopped_sink(bridge)["last_error"]
+    assert bridge.wait_for_sink("rabbitmq", state="stopped")["last_error"] == reason
+    return reason
+
+
+def test_a_cloned_box_sends_nothing_more_to_anyone(make_box, office, make_bridge):
     """Two boxes with one identity: the first one goes on, the second says so loudly."""
     box = make_box()
     bridge = make_bridge(box.data_dir, office)
@@ -174,23 +177,53 @@ def test_a_cloned_box_stops_its_database_sink_and_nothing_else(make_box, office,
     for _ in range(30):
         assert clone.sell().status == 201
     second = make_bridge(clone.data_dir, office)
-    assert "cloned" in stopped_sink(second)["last_error"]
-    check_broker(office, box.data_dir, clone.data_dir)
+    assert "cloned" in stopped_sinks(second)
+    office.take(TAP)
     assert clone.sell().status == 201
-    check_broker(office, box.data_dir, clone.data_dir)
     till.trade(20)
     wait_until(lambda: bridge.status()["backlog"] == 0)
     ids = {event.event_id for event in read_events(box.data_dir)}
     assert {row[0] for row in office.query("SELECT event_id FROM event_logs")} == ids
+    assert {message.properties.message_id for message in office.take(TAP)} <= ids
     assert second.status()["unaccounted_events"] == 0
+
+
+def test_a_box_that_was_stopped_sends_nothing_after_a_restart_until_it_was_asked_again(
+        make_box, office, make_bridge):
+    box = make_box()
+    bridge = make_bridge(box.data_dir, office)
+    till = open_till(box).trade(5)
+    assert_all_arrived(bridge, office, till)
+    foreign = "gen_random_uuid()"
+    office.query(f"UPDATE devices SET journal_id = {foreign}")
+    office.terminate_sessions()
+    stopped_sinks(bridge)
+    assert bridge.stop() == 0
+    office.take(TAP)
+    till.trade(5)
+    away = {"TILLBOX_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    home = dict(bridge.settings)
+    bridge.settings.update(away)
+    for _ in range(2):  # the second start must know it too
+        bridge.start()
+        assert bridge.wait_for_sink("postgres", state="stopped")
+        sink = bridge.wait_for_sink("rabbitmq", state="down")
+        assert "hasn't been asked again" in sink["last_error"], sink
+        assert bridge.stop() == 0
+    assert office.queue_length(TAP) == 0
+    journal = read_journal(box.data_dir, "SELECT journal_id FROM meta")[0][0]
+    office.query(f"UPDATE devices SET journal_id = '{journal}'")
+    bridge.settings.update(home)
+    bridge.start()
+    for name in SINKS:
+        bridge.wait_for_sink(name, state="running", pending=0)
 
 
 @pytest.mark.parametrize("restored, sales", [
     ("whole folder", 5), ("journal alone", 5), ("journal alone", 30), ("journal, no bridge.db", 5)])
-def test_a_restored_box_stops_loudly_and_its_new_sales_reach_the_broker(restored, sales, box,
-                                                                      office, make_bridge):
+def test_a_restored_box_stops_loudly(restored, sales, box, office, make_bridge):
     """Its journal is older than head office's cursor: what it sells now has sequences that were
-    used before. A sink delivers these sales or says that it doesn't; it never skips them."""
+    used before. Nobody gets it until a person has looked."""
     folder = box.data_dir
     bridge = make_bridge(folder, office)
     till = open_till(box).trade(20)
@@ -207,21 +240,77 @@ def test_a_restored_box_stops_loudly_and_its_new_sales_reach_the_broker(restored
         shutil.rmtree(folder)
         (folder.parent / "copy").rename(folder)
     else:
-        for old in folder.glob("journal.db*"):
-            old.unlink()
-        shutil.copy(backup, folder / "journal.db")
+        restore(folder, backup)
         if restored != "journal alone":
             (folder / "bridge.db").unlink()
     box.start()
     for _ in range(sales):
         assert box.sell().status == 201
     bridge.start()
-    assert "restored" in stopped_sink(bridge)["last_error"]
-    time.sleep(1)
-    sink = bridge.sink("rabbitmq")
-    assert sink["pending"] >= 0, sink
-    if sink["state"] != "stopped":
-        check_broker(office, folder)
+    assert "restored" in stopped_sinks(bridge)
+    assert bridge.sink("rabbitmq")["pending"] >= 0
+
+
+def restore(folder, backup):
+    for old in folder.glob("journal.db*"):
+        old.unlink()
+    shutil.copy(backup, folder / "journal.db")
+
+
+def test_a_journal_that_is_replaced_under_a_running_bridge_is_noticed(box, office, make_bridge):
+    folder = box.data_dir
+    bridge = make_bridge(folder, office)
+    till = open_till(box).trade(20)
+    assert_all_arrived(bridge, office, till)
+    backup = folder.parent / "backup.db"
+    assert run_command("backup", backup, "--data-dir", folder).returncode == 0
+    till.trade(20)
+    assert_all_arrived(bridge, office, till)
+    assert box.stop() == 0
+    restore(folder, backup)
+    assert "restored" in stopped_sinks(bridge)
+
+
+def test_a_journal_that_is_moved_and_comes_back_goes_on(box, office, make_bridge):
+    """As when a folder is restored that is the very same: nothing is lost or sent again."""
+    folder = box.data_dir
+    bridge = make_bridge(folder, office)
+    till = open_till(box).trade(20)
+    assert_all_arrived(bridge, office, till)
+    assert box.stop() == 0
+    backup = folder.parent / "backup.db"
+    assert run_command("backup", backup, "--data-dir", folder).returncode == 0
+    restore(folder, backup)
+    bridge.wait_for_event("journal.replaced")
+    box.start()
+    till.trade(20)
+    events = assert_all_arrived(bridge, office, till)
+    assert len(office.messages) == len(events)
+
+
+def test_what_was_parked_is_parked_again_when_bridge_db_is_lost(box, office, make_bridge):
+    """Head office's cursor has passed the event; only head office can tell that it isn't there."""
+    office.query("ALTER TABLE orders ADD CONSTRAINT never_700 CHECK (user_id <> 700)")
+    bridge = make_bridge(box.data_dir, office)
+    till = open_till(box).trade(10)
+    order_id = box.sell(user_id=700).json["id"]
+    till.trade(5)
+    assert box.orders("POST", f"/orders/{order_id}/cancel").status == 200
+    till.trade(5)
+    parked = {"postgres": {13, 19}}
+    assert_all_arrived(bridge, office, till, parked)
+    assert bridge.stop() == 0
+    for path in box.data_dir.glob("bridge.db*"):
+        path.unlink()
+    bridge.start()
+    assert_all_arrived(bridge, office, till, parked)
+    rows = read_parked(box.data_dir, "postgres")
+    assert [row["state"] for row in rows.values()] == ["refused", "held"]
+    assert "bridge.db" in rows[13]["reason"]
+    office.query("ALTER TABLE orders DROP CONSTRAINT never_700")
+    done = run_bridge("replay", "--data-dir", box.data_dir, environment=bridge.settings)
+    assert done.returncode == 0, done
+    assert office.number("SELECT count(*) FROM event_logs") == len(read_events(box.data_dir))
 
 
 def test_events_that_the_database_refuses_are_parked_and_the_rest_arrives(tmp_path, make_box,
@@ -293,6 +382,26 @@ def test_through_a_pooler_in_transaction_mode(box, office, make_bridge, servers)
     finally:
         pooler.stop()
     bridge.wait_for_sink("postgres", state="down")
+
+
+def test_a_statement_s_limit_is_set_with_it_and_leaves_no_trace(box, office, make_bridge, servers):
+    """Also through a pooler, whose sessions belong to everybody."""
+    office.query("""
+        CREATE TABLE limits (setting text);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          INSERT INTO limits VALUES (current_setting('statement_timeout')); RETURN NULL; END $$;
+        CREATE TRIGGER note AFTER INSERT ON event_logs EXECUTE FUNCTION note()
+        """)
+    pooler = PgBouncer(servers.postgres, servers.folder / office.name)
+    url = servers.postgres.url_of(office.name, pooler.port)
+    try:
+        bridge = make_bridge(box.data_dir, office, TILLBOX_POSTGRES_URL=url)
+        assert_all_arrived(bridge, office, open_till(box).trade(5))
+        assert office.query("SELECT DISTINCT setting FROM limits") == [["2min"]]
+        for _ in range(3):
+            assert office.postgres.query("SHOW statement_timeout", url) == [["0"]]
+    finally:
+        pooler.stop()
 
 
 def test_migrations_are_applied_once(servers, make_office):

@@ -237,7 +237,8 @@ static void a_value_that_is_no_object_is_one_error_and_every_call_does_nothing(U
 
 static void as_many_members_may_be_asked_for_as_the_limit_says(UNUSED void **state)
 {
-    static const char *const NAMES[FORM_MEMBERS_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    static const char *const NAMES[FORM_MEMBERS_MAX] = {"a", "b", "c", "d", "e", "f",
+                                                        "g", "h", "i", "j", "k", "l"};
     int64_t number = 0;
     open_form("{\"a\":0,\"h\":7}", "");
     for (int i = 0; i < FORM_MEMBERS_MAX; i++)

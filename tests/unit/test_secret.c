@@ -49,7 +49,7 @@ static int set_up(UNUSED void **state)
 
 static int tear_down(UNUSED void **state)
 {
-    secret_free(secret);
+    secret_forget(&secret);
     config_free_settings(&SET, &settings);
     buf_done(&problems);
     unsetenv("CREDENTIALS_DIRECTORY");

@@ -1,0 +1,189 @@
+/* The paths that every service has. */
+#include <string.h>
+
+#include "bridge/service_internal.h"
+#include "core/http_guard.h"
+
+enum { RETRY_AFTER_S = 2 };
+
+bool service_api_screen(void *context, struct http_exchange *exchange)
+{
+    const struct service_api *api = context;
+    const struct settings *settings = api->service->settings;
+    const struct http_guard guard = {.allowed_hosts = &settings->allowed_hosts,
+                                     .addresses = {api->service->listen}};
+    return http_guard_check(&guard, exchange) &&
+           http_guard_check_token(settings->api_token, exchange);
+}
+
+static bool is_ready(const struct consumer_stats *stats)
+{
+    return stats->postgres_up && stats->rabbitmq_up;
+}
+
+static void put_peer(struct json_writer *writer, const char *name, bool up,
+                     enum breaker_state breaker)
+{
+    json_begin_object(writer, name);
+    json_put_text(writer, "state", up ? "up" : "down");
+    json_put_text(writer, "breaker", breaker_state_text(breaker));
+    json_end_object(writer);
+}
+
+static void put_health(struct json_writer *writer, const struct consumer_stats *stats)
+{
+    json_put_text(writer, "status", is_ready(stats) ? "ok" : "waiting");
+    put_peer(writer, "postgres", stats->postgres_up, stats->postgres_breaker);
+    put_peer(writer, "rabbitmq", stats->rabbitmq_up, stats->rabbitmq_breaker);
+    if (stats->last_error.text[0])
+        json_put_text(writer, "last_error", stats->last_error.text);
+    else
+        json_put_null(writer, "last_error");
+}
+
+static void put_counts(struct json_writer *writer, const struct consumer_stats *stats)
+{
+    json_begin_object(writer, "consumed");
+    json_put_int(writer, "received", stats->received);
+    json_put_int(writer, "applied", stats->applied);
+    json_put_int(writer, "duplicates", stats->duplicates);
+    json_put_int(writer, "dead_lettered", stats->dead_lettered);
+    json_put_int(writer, "retries", stats->retries);
+    json_put_int(writer, "batches", stats->batches);
+    json_put_int(writer, "batch_events_last", stats->batch_events_last);
+    json_put_int(writer, "batch_events_most", stats->batch_events_most);
+    json_put_int(writer, "event_age_ms", stats->event_age_ms);
+    json_put_time_or_null(writer, "applied_at", stats->applied_at_ms);
+    json_end_object(writer);
+}
+
+static void get_livez(const struct service_api *api, const struct consumer_stats *stats,
+                      struct http_reply *reply)
+{
+    (void)api;
+    (void)stats;
+    buf_append_text(&reply->body, "{\"status\":\"ok\"}");
+}
+
+static void get_readyz(const struct service_api *api, const struct consumer_stats *stats,
+                       struct http_reply *reply)
+{
+    if (is_ready(stats)) {
+        get_livez(api, stats, reply);
+        return;
+    }
+    reply_problem(reply, PROBLEM_DATABASE, "waiting for %s",
+                  stats->postgres_up ? "the broker" : "the database");
+    reply->retry_after_s = RETRY_AFTER_S;
+}
+
+static void get_healthz(const struct service_api *api, const struct consumer_stats *stats,
+                        struct http_reply *reply)
+{
+    (void)api;
+    struct json_writer writer;
+    json_writer_init(&writer, &reply->body);
+    json_begin_object(&writer, NULL);
+    put_health(&writer, stats);
+    json_end_object(&writer);
+}
+
+static void get_status(const struct service_api *api, const struct consumer_stats *stats,
+                       struct http_reply *reply)
+{
+    struct json_writer writer;
+    const struct service *service = api->service;
+    json_writer_init(&writer, &reply->body);
+    json_begin_object(&writer, NULL);
+    json_put_text(&writer, "service", service->consumes->name);
+    json_put_text(&writer, "version", TILLBOX_VERSION);
+    json_put_time(&writer, "started_at", api->started_at_ms);
+    put_health(&writer, stats);
+    put_counts(&writer, stats);
+    if (service->serves->put_status)
+        service->serves->put_status(service->self, &writer);
+    json_end_object(&writer);
+}
+
+static void put_metric(struct buf *text, const char *consumer, const char *name, const char *type,
+                       int64_t value)
+{
+    buf_append_format(text, "# TYPE tillbox_consumer_%s %s\ntillbox_consumer_%s{consumer=\"%s\"} ",
+                      name, type, name, consumer);
+    buf_append_int(text, value);
+    buf_append_text(text, "\n");
+}
+
+static void put_peer_metric(struct buf *text, const char *consumer, const char *name,
+                            int64_t postgres, int64_t rabbitmq)
+{
+    buf_append_format(text,
+                      "# TYPE tillbox_consumer_%s gauge\n"
+                      "tillbox_consumer_%s{consumer=\"%s\",peer=\"postgres\"} %d\n"
+                      "tillbox_consumer_%s{consumer=\"%s\",peer=\"rabbitmq\"} %d\n",
+                      name, name, consumer, (int)postgres, name, consumer, (int)rabbitmq);
+}
+
+static void get_metrics(const struct service_api *api, const struct consumer_stats *stats,
+                        struct http_reply *reply)
+{
+    const struct service *service = api->service;
+    const char *name = service->consumes->name;
+    struct buf *text = &reply->body;
+    reply->content_type = "text/plain; version=0.0.4";
+    put_metric(text, name, "messages_total", "counter", stats->received);
+    put_metric(text, name, "applied_total", "counter", stats->applied);
+    put_metric(text, name, "duplicates_total", "counter", stats->duplicates);
+    put_metric(text, name, "dead_lettered_total", "counter", stats->dead_lettered);
+    put_metric(text, name, "retries_total", "counter", stats->retries);
+    put_metric(text, name, "batches_total", "counter", stats->batches);
+    put_metric(text, name, "batch_events", "gauge", stats->batch_events_last);
+    put_metric(text, name, "batch_events_most", "gauge", stats->batch_events_most);
+    put_metric(text, name, "event_age_milliseconds", "gauge", stats->event_age_ms);
+    put_peer_metric(text, name, "peer_up", stats->postgres_up, stats->rabbitmq_up);
+    put_peer_metric(text, name, "breaker_state", stats->postgres_breaker, stats->rabbitmq_breaker);
+    if (service->serves->put_metrics)
+        service->serves->put_metrics(service->self, text);
+}
+
+typedef void path_handler(const struct service_api *api, const struct consumer_stats *stats,
+                          struct http_reply *reply);
+
+static const struct {
+    const char *path;
+    path_handler *handle;
+} PATHS[] = {{"/livez", get_livez},
+             {"/readyz", get_readyz},
+             {"/healthz", get_healthz},
+             {"/status", get_status},
+             {"/metrics", get_metrics}};
+
+static path_handler *find_path(const char *path)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(PATHS); i++)
+        if (strcmp(PATHS[i].path, path) == 0)
+            return PATHS[i].handle;
+    return NULL;
+}
+
+void service_api_handle(void *context, struct http_exchange *exchange)
+{
+    const struct service_api *api = context;
+    const struct service *service = api->service;
+    struct http_reply *reply = http_exchange_reply(exchange);
+    const char *method = http_exchange_method(exchange);
+    path_handler *handle = find_path(http_exchange_path(exchange));
+    if (!handle) {
+        if (!service->serves->handle || !service->serves->handle(service->self, exchange))
+            reply_problem(reply, PROBLEM_NOT_FOUND, "nothing is served at this path");
+        return;
+    }
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        reply_problem(reply, PROBLEM_METHOD, "allowed here: GET, HEAD");
+        reply->allow = "GET, HEAD";
+        return;
+    }
+    struct consumer_stats stats;
+    consumer_stats(api->consumer, &stats);
+    handle(api, &stats, reply);
+}
