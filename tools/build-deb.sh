@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds tillbox_VERSION_ARCH.deb into BUILD, from a copy of the tree as it is.
+# Builds tillbox_VERSION_ARCH.deb and tillbox-box_VERSION_all.deb into BUILD, from a copy of the tree as it is.
 # usage: tools/build-deb.sh VERSION BUILD
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,8 +17,8 @@ sed -e "s/@VERSION@/$version/g" -e "s/@DATE@/$(date -Rud "@$epoch")/" \
     "$stage/debian/changelog.in" >"$stage/debian/changelog"
 rm "$stage/debian/changelog.in"
 # What the calling make was given isn't meant for the package's.
-(cd "$stage" && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u BUILD \
+(cd "$stage" && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u BUILD DEB_BUILD_OPTIONS=noautodbgsym \
     dpkg-buildpackage --build=binary --unsigned-changes --unsigned-buildinfo) >"$stage.log" 2>&1 ||
     { tail -n 40 "$stage.log" && exit 1; }
-mv "$build/deb/tillbox_${version}_"*.deb "$build/"
-ls "$build/tillbox_${version}_"*.deb
+mv "$build/deb/"tillbox*"_${version}_"*.deb "$build/"
+ls "$build/"tillbox*"_${version}_"*.deb

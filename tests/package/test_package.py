@@ -151,7 +151,7 @@ def test_the_bridge_reads_the_journal_and_the_box_reads_the_bridge(tree):
     verified = tree.run("tillbox-appliance", "verify", "--json", user=BRIDGE_USER).stdout
     assert json.loads(verified)["sound"] is True, verified
     status = call(Ports.orders, "GET", "/status", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert status.json["bridge_running"] is True
+    assert status.json["bridge"]["bridge_running"] is True
     assert tree.run("sh", "-c", "echo x >>/var/lib/tillbox-bridge/bridge.db", check=False,
                     user="tillbox-appliance:tillbox-journal").returncode != 0
 
