@@ -103,6 +103,7 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 -include $(ALL_OBJ:.o=.d)
+include firmware-config/install.mk
 
 .PHONY: tests-build
 tests-build: $(UNIT_BIN) $(BENCH_BIN) $(HANG)
