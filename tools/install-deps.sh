@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a task needs; silent and quick when all of them are there.
-# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|all
+# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|all
 set -eu
 
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
@@ -12,17 +12,19 @@ LINT='clang clang-format clang-tidy cppcheck shellcheck python3-pyflakes libclan
 BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
+DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables'
 
 case ${1:-} in
 run) wanted=$RUN ;;
 test) wanted="$RUN $TEST" ;;
 lint) wanted="$RUN $TEST $LINT" ;;
-bench) wanted="$RUN $BENCH" ;;
+bench) wanted="$RUN $TEST $BENCH" ;;
 coverage) wanted="$RUN $TEST $COVERAGE" ;;
 fresh) wanted=$FRESH ;;
-all) wanted="$RUN $TEST $LINT $BENCH $FRESH" ;;
+deb) wanted="$RUN $DEB" ;;
+all) wanted="$RUN $TEST $LINT $BENCH $FRESH $DEB" ;;
 *)
-    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|all" >&2
+    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|all" >&2
     exit 2
     ;;
 esac
