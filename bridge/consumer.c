@@ -262,9 +262,11 @@ static void leave(struct consumer *c)
 static void *run(void *context)
 {
     struct consumer *c = context;
-    while (!atomic_load(&c->stopping))
+    while (!atomic_load(&c->stopping)) {
+        atomic_store(&c->moved_ms, now_ms(c));
         if (!take_step(c))
             wait_for(c, wait_after_failure(c));
+    }
     leave(c);
     pthread_mutex_lock(&c->lock);
     c->ended = true;
@@ -301,6 +303,7 @@ enum result consumer_start(const struct consumer_options *options, struct consum
         return RESULT_NO_MEMORY;
     }
     c->options = *options;
+    atomic_store(&c->moved_ms, now_ms(c));
     c->postgres_options = *options->postgres;
     c->postgres_options.break_off = &c->abandon;
     init_peer(&c->postgres, "postgres");
@@ -328,6 +331,11 @@ static void watch(struct consumer *c, int64_t time_ms)
 void consumer_watch(struct consumer *consumer)
 {
     watch(consumer, now_ms(consumer));
+}
+
+bool consumer_has_moved(struct consumer *consumer)
+{
+    return now_ms(consumer) - atomic_load(&consumer->moved_ms) < CONSUMER_STEP_MAX_MS;
 }
 
 void consumer_stats(struct consumer *consumer, struct consumer_stats *ret_stats)

@@ -32,7 +32,8 @@ enum {
     CONSUMER_RETRY_CAP_MS = 3000,
     CONSUMER_TRIP_AFTER = 5,
     CONSUMER_COOL_DOWN_MS = 2000,
-    CONSUMER_FINISH_MS = 1200, /* a stop lets the batch under way go on so long */
+    CONSUMER_STEP_MAX_MS = 900000, /* a whole batch over a slow line that moves */
+    CONSUMER_FINISH_MS = 1200,     /* a stop lets the batch under way go on so long */
 };
 
 struct consumer;
@@ -93,6 +94,10 @@ MUST_CHECK enum result consumer_start(const struct consumer_options *options,
 
 /* Breaks off what hangs; about once a second, from any thread. */
 void consumer_watch(struct consumer *consumer);
+
+/* Does the thread still go round? Waiting for a peer counts, up to CONSUMER_STEP_MAX_MS a step.
+ * From any thread. */
+bool consumer_has_moved(struct consumer *consumer);
 
 void consumer_stats(struct consumer *consumer, struct consumer_stats *ret_stats);
 

@@ -31,7 +31,8 @@ struct consumer {
     struct pg_options postgres_options;
     pthread_t thread;
     atomic_bool stopping;
-    struct latch abandon; /* also break off what is under way */
+    atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
+    struct latch abandon;          /* also break off what is under way */
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;

@@ -9,6 +9,8 @@
 #include "bridge/peers.h"
 #include "bridge/service_internal.h"
 #include "core/access.h"
+#include "core/notify.h"
+#include "core/watchdog.h"
 
 enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, DRAIN_MS = 200 };
 
@@ -18,6 +20,7 @@ struct running {
     struct service_api api;
     struct http_server *server;
     int signals; /* signalfd */
+    struct watchdog watchdog;
 };
 
 /* Blocked in every thread; they are read from a descriptor. */
@@ -72,12 +75,31 @@ static enum result start(struct running *running, struct error *error)
     return result == RESULT_OK ? http_server_start(&http, &running->server, error) : result;
 }
 
+static bool consumer_moves(void *context)
+{
+    return consumer_has_moved(context);
+}
+
+static bool server_moves(void *context)
+{
+    return http_server_has_moved(context);
+}
+
+/* A consumer that waits for a peer moves. */
+static void start_watchdog(struct running *running)
+{
+    watchdog_init(&running->watchdog, &clock_system);
+    watchdog_add(&running->watchdog, "consumer", consumer_moves, running->api.consumer);
+    watchdog_add(&running->watchdog, "http", server_moves, running->server);
+}
+
 static void serve(struct running *running)
 {
     struct pollfd signals = {.fd = running->signals, .events = POLLIN};
     while (poll(&signals, 1, TICK_MS) == 0) {
         consumer_watch(running->api.consumer);
         http_server_sweep(running->server);
+        watchdog_tick(&running->watchdog);
     }
 }
 
@@ -120,8 +142,11 @@ static enum exit_code run(const struct service *service)
         LOG(LOG_INFO, "service.ready", LOG_TEXT("service", service->consumes->name),
             LOG_TEXT("version", TILLBOX_VERSION), LOG_TEXT("host", service->listen->host),
             LOG_INT("port", http_server_port(running.server)));
+        start_watchdog(&running);
+        notify_ready();
         serve(&running);
         LOG(LOG_INFO, "service.stopping");
+        notify_stopping();
     } else {
         LOG(LOG_ERROR, "service.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));

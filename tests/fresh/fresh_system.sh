@@ -16,27 +16,6 @@ fail() {
     exit 1
 }
 
-# What the clean system takes over from this one is only how to reach the package server.
-make_system() {
-    local tree=$1 sources=()
-    # shellcheck source=/dev/null
-    . /etc/os-release
-    if [ "${VERSION_CODENAME:-}" = bookworm ]; then
-        for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
-            [ ! -s "$file" ] || sources=("$file")
-        done
-    fi
-    mmdebstrap --quiet --variant=minbase --include=git,make,ca-certificates \
-        bookworm "$tree" "${sources[@]}"
-    apt-config dump | grep -E '^Acquire::.*(Proxy|CaInfo|Verify|Retries)' \
-        >"$tree/etc/apt/apt.conf.d/90host" || true
-    cp -L /etc/resolv.conf /etc/hosts "$tree/etc/"
-    # There is no init in there to start a service with.
-    printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
-    chmod +x "$tree/usr/sbin/policy-rc.d"
-    git clone --quiet --no-hardlinks "$REPOSITORY" "$tree/root/tillbox"
-}
-
 # Becomes a command in the clone as a new login would.
 inside() {
     local tree=$1 name settings=(HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin)
@@ -173,7 +152,8 @@ chmod 755 "$work"
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 say "making a clean Debian 12"
-make_system "$work/system"
+"$REPOSITORY/tests/fresh/make_system.sh" "$work/system" git,make
+git clone --quiet --no-hardlinks "$REPOSITORY" "$work/system/root/tillbox"
 unshare --mount --pid --fork --kill-child "$0" --in-namespaces "$work/system" "$@" &
 namespaces=$!
 wait "$namespaces"
