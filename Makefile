@@ -69,9 +69,6 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY) $(B
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-# of the bridge's, which has names that the appliance has too
-$(BUILD)/tests/unit/test_template: $(BUILD)/obj/bridge/template.o $(BUILD)/obj/gen/templates.o
-
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
