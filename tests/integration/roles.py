@@ -76,7 +76,9 @@ def add_reader(office):
 def remove_logins(office):
     for login in office.logins:
         office.query(f'DROP OWNED BY "{login}"; DROP ROLE "{login}"')
-        office.rabbit.control("delete_user", login, check=False)
+    for user in office.api("GET", "/users"):
+        if user["name"] in office.logins:
+            office.api("DELETE", f"/users/{user['name']}")
 
 
 def declare_topology(office):
