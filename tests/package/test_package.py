@@ -12,6 +12,7 @@ from tree import ROOT
 from tree import Tree
 
 from box import call
+from box import wait_until
 from central import free_port
 
 BUILD = pathlib.Path(os.environ.get("TILLBOX_BUILD", ROOT / "build"))
@@ -150,8 +151,9 @@ def test_the_bridge_cannot_change_the_journal(tree, command):
 def test_the_bridge_reads_the_journal_and_the_box_reads_the_bridge(tree):
     verified = tree.run("tillbox-appliance", "verify", "--json", user=BRIDGE_USER).stdout
     assert json.loads(verified)["sound"] is True, verified
-    status = call(Ports.orders, "GET", "/status", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert status.json["bridge"]["bridge_running"] is True
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    wait_until(lambda: call(Ports.orders, "GET", "/status", headers=token)
+               .json["bridge"]["bridge_running"], 5, "the bridge in the box's status")
     assert tree.run("sh", "-c", "echo x >>/var/lib/tillbox-bridge/bridge.db", check=False,
                     user="tillbox-appliance:tillbox-journal").returncode != 0
 

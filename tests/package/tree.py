@@ -23,7 +23,8 @@ class Repeated(dict):
 
     def __setitem__(self, key, value):
         if isinstance(value, list) and key in self:
-            value = self[key] + [""] + value
+            before = self[key]
+            value = (before.split("\n") if isinstance(before, str) else before) + value
         super().__setitem__(key, value)
 
 
