@@ -42,10 +42,11 @@ class Unit:
         self.settings = parser["Service"]
 
     def __getitem__(self, key):
-        return self.settings[key].strip()
+        """The last value: a drop-in's wins."""
+        return self.settings[key].strip().splitlines()[-1]
 
     def commands(self):
-        return [shlex.split(line) for line in self["ExecStart"].splitlines() if line]
+        return [shlex.split(line) for line in self.settings["ExecStart"].splitlines() if line]
 
 
 class Tree:
