@@ -17,7 +17,7 @@ LABEL org.opencontainers.image.title="Tillbox" \
       org.opencontainers.image.base.name="debian:bookworm-slim"
 RUN apt-get update -qq && \
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends ca-certificates \
-        libcjson1 libcurl4 libinih1 libmicrohttpd12 libpq5 librabbitmq4 libsqlite3-0 libssl3 && \
+        libcjson1 libcurl4 libinih1 libmicrohttpd12 libpq5 librabbitmq4 libsqlite3-0 libssl3 libsystemd0 && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* && \
     groupadd --system --gid 10001 tillbox && \
     useradd --system --uid 10001 --gid tillbox --no-create-home --home-dir /var/lib/tillbox tillbox && \

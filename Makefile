@@ -72,9 +72,9 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(LIBRARY) $(B
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lrabbitmq
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lpq -lrabbitmq
 
-$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY)
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY) $(BUILD)/libbridge.a
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
@@ -163,11 +163,18 @@ fuzz: ## each parser for half a minute, by libFuzzer (SECONDS_EACH=N, TARGETS="j
 	tools/install-deps.sh lint
 	SECONDS_EACH=$(or $(SECONDS_EACH),30) tools/fuzz.sh $(TARGETS)
 
-.PHONY: bench bench-bridge
-bench: build tests-build ## each figure of the appliance beside its ceiling
+.PHONY: check-soak
+check-soak: build tests-build ## the bridge: 100 x kill -9 while draining, outages, bad lines, alarms
+	$(PYTHON) tests/integration/bridge_soak.py --build $(BUILD) --kills $(or $(KILLS),100) \
+	    --seconds $(or $(SECONDS_EACH),30)
+
+.PHONY: bench bench-appliance bench-bridge
+bench: bench-appliance bench-bridge ## each figure beside its ceiling (ARGS=--quick)
+bench-appliance: build tests-build ## … of the appliance alone
 	tools/install-deps.sh bench
 	$(PYTHON) tests/bench/bench.py --build $(BUILD) $(ARGS)
-bench-bridge: build tests-build ## … and of the bridge
+bench-bridge: build tests-build ## … of the bridge alone
+	tools/install-deps.sh bench
 	$(PYTHON) tests/bench/bridge_bench.py --build $(BUILD) $(ARGS)
 
 .PHONY: lint layers sizes selftest fresh

@@ -10,12 +10,13 @@
 
 enum { JSON_MAX = 16 << 20, CHANNELS_SIZE_MAX = 256 };
 
-/* The running service. */
+/* The running service. A pointer to it is one to its first member, which is what NOTIFICATION_OPS
+ * takes: service and consumer share one `self`. */
 struct desk {
+    struct notification_intake intake;
     struct settings *settings;
     bool channels[CHANNEL_COUNT];
     struct notification_texts texts;
-    struct notification_intake intake;
     struct notifier *notifier;
 };
 

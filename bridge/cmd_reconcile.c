@@ -4,37 +4,84 @@
 
 #include "bridge/commands.h"
 #include "bridge/peers.h"
-#include "bridge/reconcile.h"
+#include "bridge/reconcile_stock.h"
 #include "bridge/replay.h"
 
 enum { REPAIRS_MAX = 100000 };
 
-struct comparison {
-    const struct settings *settings;
-    int64_t *missing; /* sequences to send, at most REPAIRS_MAX */
-    size_t missing_count;
+/* What one sink has to send again. */
+struct gaps {
+    const char *sink;
+    int64_t *sequences; /* ascending, at most REPAIRS_MAX */
+    size_t count;
 };
 
-static void on_found(void *context, enum difference difference, int64_t sequence,
-                     const char *event_id)
+struct comparison {
+    const struct settings *settings;
+    struct gaps events; /* that PostgreSQL lacks */
+    struct gaps stock;  /* whose effect on the stock is missing: the consumer must see them again */
+    struct reconcile_report report;
+    struct reconcile_stock_report stock_report;
+};
+
+static void add_gap(struct gaps *gaps, int64_t sequence)
 {
-    struct comparison *comparison = context;
-    printf(comparison->settings->json
-               ? "{\"difference\":\"%s\",\"sequence\":%lld,\"event_id\":\"%s\"}\n"
-               : "%-8s sequence %lld  %s\n",
-           difference_text(difference), (long long)sequence, event_id);
-    if (difference == DIFFERENCE_MISSING && comparison->missing_count < REPAIRS_MAX)
-        comparison->missing[comparison->missing_count++] = sequence;
+    bool is_there = gaps->count > 0 && gaps->sequences[gaps->count - 1] == sequence;
+    if (!is_there && gaps->count < REPAIRS_MAX)
+        gaps->sequences[gaps->count++] = sequence;
 }
 
-static void print_report(const struct settings *settings, const struct reconcile_report *report)
+static void print_finding(const struct finding *finding, bool json)
 {
-    printf(settings->json ? "{\"compared\":%lld,\"parked\":%lld,\"missing\":%lld,\"unknown\":%lld,"
-                            "\"other\":%lld}\n"
-                          : "%lld events compared: %lld parked, %lld missing, %lld unknown to the "
-                            "box, %lld not the same\n",
+    printf(json ? "{\"difference\":\"%s\",\"sequence\":%lld,\"event_id\":\"%s\""
+                : "%-13s sequence %lld  %s",
+           difference_text(finding->difference), (long long)finding->sequence, finding->event_id);
+    if (finding->product_id)
+        printf(json ? ",\"product_id\":%lld" : "  product %lld", (long long)finding->product_id);
+    printf(json ? "}\n" : "\n");
+}
+
+static void on_found(void *context, const struct finding *finding)
+{
+    struct comparison *comparison = context;
+    print_finding(finding, comparison->settings->json);
+    if (finding->difference == DIFFERENCE_MISSING)
+        add_gap(&comparison->events, finding->sequence);
+    if (finding->difference == DIFFERENCE_STOCK_MISSING)
+        add_gap(&comparison->stock, finding->sequence);
+}
+
+static void print_json(const struct comparison *comparison)
+{
+    const struct reconcile_report *report = &comparison->report;
+    const struct reconcile_stock_report *stock = &comparison->stock_report;
+    printf("{\"compared\":%lld,\"parked\":%lld,\"missing\":%lld,\"unknown\":%lld,\"other\":%lld,"
+           "\"stock_compared\":%lld,\"stock_missing\":%lld,\"stock_doubled\":%lld,"
+           "\"stock_other\":%lld}\n",
+           (long long)report->compared, (long long)report->parked, (long long)report->missing,
+           (long long)report->unknown, (long long)report->other, (long long)stock->compared,
+           (long long)stock->missing, (long long)stock->doubled, (long long)stock->other);
+}
+
+static void print_report(const struct comparison *comparison)
+{
+    const struct reconcile_report *report = &comparison->report;
+    const struct reconcile_stock_report *stock = &comparison->stock_report;
+    if (comparison->settings->json) {
+        print_json(comparison);
+        return;
+    }
+    printf("%lld events compared: %lld parked, %lld missing, %lld unknown to the box, %lld not the "
+           "same\n",
            (long long)report->compared, (long long)report->parked, (long long)report->missing,
            (long long)report->unknown, (long long)report->other);
+    if (stock->is_kept)
+        printf("%lld events compared with the stock: %lld changes missing, %lld doubled, %lld not "
+               "the same\n",
+               (long long)stock->compared, (long long)stock->missing, (long long)stock->doubled,
+               (long long)stock->other);
+    else
+        printf("head office has no stock_logs: its stock was not compared\n");
 }
 
 static void ignore_progress(void *context, const char *sink, const struct journal_event *event,
@@ -47,19 +94,21 @@ static void ignore_progress(void *context, const char *sink, const struct journa
 }
 
 /* Sends runs of neighbouring sequences together. */
-static enum result repair(const struct settings *settings, const struct comparison *comparison,
-                          struct ledger *ledger, struct replay_report *report, struct error *error)
+static enum result send_again(const struct settings *settings, const struct gaps *gaps,
+                              struct ledger *ledger, struct replay_report *report,
+                              struct error *error)
 {
     struct peers peers;
     struct sink sinks[PEERS_MAX];
-    size_t count = 0;
+    size_t count = 0, next = 0;
     peers_init(&peers, settings);
-    enum result result = peers_sinks(&peers, "postgres", sinks, &count);
-    size_t next = 0;
-    while (result == RESULT_OK && next < comparison->missing_count) {
-        struct replay_filter filter = {.from = comparison->missing[next]};
+    enum result result = peers_sinks(&peers, gaps->sink, sinks, &count);
+    if (result == RESULT_OK && count == 0 && gaps->count > 0)
+        return error_set(error, RESULT_INVALID, "amqp_url isn't set");
+    while (result == RESULT_OK && next < gaps->count) {
+        struct replay_filter filter = {.from = gaps->sequences[next]};
         filter.to = filter.from;
-        while (++next < comparison->missing_count && comparison->missing[next] == filter.to + 1)
+        while (++next < gaps->count && gaps->sequences[next] == filter.to + 1)
             filter.to++;
         const struct replay_options options = {.data_dir = settings->data_dir,
                                                .ledger = ledger,
@@ -74,9 +123,25 @@ static enum result repair(const struct settings *settings, const struct comparis
     return result;
 }
 
+/* What the stock lacks counts as repaired once the consumers have it to apply. */
+static enum result repair(struct comparison *comparison, struct ledger *ledger, struct error *error)
+{
+    struct replay_report events = {0}, stock = {0};
+    enum result result =
+        send_again(comparison->settings, &comparison->events, ledger, &events, error);
+    if (result == RESULT_OK)
+        result = send_again(comparison->settings, &comparison->stock, ledger, &stock, error);
+    if (result != RESULT_OK)
+        return result;
+    fprintf(stderr, "reconcile: %lld sent\n", (long long)(events.sent + stock.sent));
+    comparison->report.missing -= events.sent;
+    if (stock.sent == (int64_t)comparison->stock.count)
+        comparison->stock_report.missing = 0;
+    return RESULT_OK;
+}
+
 static enum result compare(const struct settings *settings, struct ledger *ledger,
-                           struct comparison *comparison, struct reconcile_report *ret_report,
-                           struct error *error)
+                           struct comparison *comparison, struct error *error)
 {
     struct peers peers;
     struct reconcile_options options = {.ledger = ledger, .found = on_found, .context = comparison};
@@ -85,29 +150,34 @@ static enum result compare(const struct settings *settings, struct ledger *ledge
     if (result == RESULT_OK && pg_connect(&peers.postgres, &options.pg, error) != DELIVERY_DONE)
         result = RESULT_IO;
     if (result == RESULT_OK)
-        result = reconcile_run(&options, ret_report, error);
+        result = reconcile_run(&options, &comparison->report, error);
+    if (result == RESULT_OK)
+        result = reconcile_stock_run(&options, &comparison->stock_report, error);
     pg_close(options.pg);
     journal_reader_close(options.journal);
     return result;
 }
 
+static bool differs(const struct comparison *comparison)
+{
+    const struct reconcile_report *report = &comparison->report;
+    const struct reconcile_stock_report *stock = &comparison->stock_report;
+    return report->missing + report->unknown + report->other + stock->missing + stock->doubled +
+               stock->other >
+           0;
+}
+
 static enum exit_code run(const struct settings *settings, struct ledger *ledger,
                           struct comparison *comparison, struct error *error)
 {
-    struct reconcile_report report = {0};
-    struct replay_report repaired = {0};
-    enum result result = compare(settings, ledger, comparison, &report, error);
+    enum result result = compare(settings, ledger, comparison, error);
     if (result != RESULT_OK)
         return EXIT_FAILED;
-    print_report(settings, &report);
-    if (settings->repair && report.missing > 0) {
-        result = repair(settings, comparison, ledger, &repaired, error);
-        if (result != RESULT_OK)
-            return EXIT_FAILED;
-        fprintf(stderr, "reconcile: %lld sent\n", (long long)repaired.sent);
-        report.missing -= repaired.sent;
-    }
-    if (report.missing + report.unknown + report.other == 0)
+    print_report(comparison);
+    if (settings->repair && comparison->events.count + comparison->stock.count > 0 &&
+        repair(comparison, ledger, error) != RESULT_OK)
+        return EXIT_FAILED;
+    if (!differs(comparison))
         return EXIT_DONE;
     error_write(error, "journal and head office differ");
     return EXIT_FAILED;
@@ -119,18 +189,21 @@ enum exit_code command_reconcile(struct settings *settings, const struct config_
     struct error error = {0};
     struct ledger *ledger = NULL;
     enum exit_code code = EXIT_FAILED;
-    struct comparison comparison = {.settings = settings};
+    struct comparison comparison = {
+        .settings = settings, .events.sink = "postgres", .stock.sink = "rabbitmq"};
     if (!settings->postgres_url) {
         fprintf(stderr, "reconcile: postgres_url isn't set\n");
         return EXIT_USAGE;
     }
-    comparison.missing = calloc(REPAIRS_MAX, sizeof *comparison.missing);
-    if (!comparison.missing)
+    comparison.events.sequences = calloc(REPAIRS_MAX, sizeof *comparison.events.sequences);
+    comparison.stock.sequences = calloc(REPAIRS_MAX, sizeof *comparison.stock.sequences);
+    if (!comparison.events.sequences || !comparison.stock.sequences)
         error_write(&error, "out of memory");
     else if (ledger_open(settings->bridge_dir, &clock_system, &ledger, &error) == RESULT_OK)
         code = run(settings, ledger, &comparison, &error);
     ledger_close(ledger);
-    free(comparison.missing);
+    free(comparison.events.sequences);
+    free(comparison.stock.sequences);
     if (code != EXIT_DONE)
         fprintf(stderr, "reconcile: %s\n", error.text);
     return code;

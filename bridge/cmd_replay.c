@@ -106,6 +106,22 @@ static void print_summary(const struct output *output, const struct replay_repor
                output->settings->dry_run ? "would be sent" : "sent", (long long)report->failed);
 }
 
+/* What one sink found out about the box concerns every other. */
+static enum result check_not_stopped(struct ledger *ledger, struct error *error)
+{
+    static const char *const SINKS[] = {"postgres", "rabbitmq"};
+    for (size_t i = 0; i < ARRAY_LENGTH(SINKS); i++) {
+        struct ledger_sink sink;
+        enum result result = ledger_find_sink(ledger, SINKS[i], &sink, error);
+        if (result == RESULT_OK && sink.state == SINK_STOPPED)
+            return error_set(error, RESULT_REFUSED, "%s has stopped: %s", sink.name,
+                             sink.last_error);
+        if (result != RESULT_OK && result != RESULT_NOT_FOUND)
+            return result;
+    }
+    return RESULT_OK;
+}
+
 static enum result replay_sinks(const struct settings *settings, struct ledger *ledger,
                                 const struct replay_filter *filter, struct output *output,
                                 struct replay_report *report, struct error *error)
@@ -147,6 +163,8 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
     if (filter.from > 0 && filter.to < INT64_MAX)
         output.expected = filter.to - filter.from + 1;
     enum result result = ledger_open(settings->bridge_dir, &clock_system, &ledger, &error);
+    if (result == RESULT_OK && !settings->queue)
+        result = check_not_stopped(ledger, &error);
     if (result == RESULT_OK && settings->queue)
         result = failed_queue_drain(settings, ledger, &report, &error);
     else if (result == RESULT_OK)

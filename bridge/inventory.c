@@ -1,5 +1,6 @@
 #include "bridge/inventory.h"
 
+#include "bridge/stock_moves.h"
 #include "bridge/topology.h"
 #include "core/log.h"
 
@@ -11,12 +12,20 @@ static const char COUNT_BELOW_ZERO[] = "SELECT count(*) FROM products WHERE belo
 static const char PURGE_KEYS[] =
     "DELETE FROM inventory_keys WHERE created_at < now() - interval '72 hours'";
 
-/* One product of one event. */
-static void write_move(struct json_writer *writer, const struct envelope *event, size_t number,
-                       int64_t product_id, int64_t change)
+/* The event that a batch's JSON is being written for. */
+struct writing {
+    struct json_writer writer;
+    const struct envelope *event;
+    size_t number;
+};
+
+static void write_move(void *context, int64_t product_id, int64_t change)
 {
+    struct writing *writing = context;
+    struct json_writer *writer = &writing->writer;
+    const struct envelope *event = writing->event;
     json_begin_object(writer, NULL);
-    json_put_int(writer, "number", (int64_t)number);
+    json_put_int(writer, "number", (int64_t)writing->number);
     json_put_text(writer, "event_id", event->event_id);
     json_put_text(writer, "location", event->location);
     json_put_int(writer, "product_id", product_id);
@@ -39,60 +48,19 @@ static void write_move(struct json_writer *writer, const struct envelope *event,
     json_end_object(writer);
 }
 
-/* What a product has in all lines from `first` on; 0 if it stands in an earlier one. */
-static int64_t quantity_from(const struct envelope *order, size_t first)
-{
-    int64_t product_id = order->lines[first].product_id, quantity = 0;
-    for (size_t i = 0; i < first; i++)
-        if (order->lines[i].product_id == product_id)
-            return 0;
-    for (size_t i = first; i < order->line_count; i++)
-        if (order->lines[i].product_id == product_id)
-            quantity += order->lines[i].quantity;
-    return quantity;
-}
-
-static void write_order(struct json_writer *writer, const struct envelope *order, size_t number)
-{
-    int64_t sign = order->kind == ENVELOPE_ORDER_CREATED ? -1 : 1;
-    for (size_t i = 0; i < order->line_count; i++) {
-        int64_t quantity = quantity_from(order, i);
-        if (quantity > 0)
-            write_move(writer, order, number, order->lines[i].product_id, sign * quantity);
-    }
-}
-
-static void write_event(struct json_writer *writer, const struct envelope *event, size_t number)
-{
-    switch (event->kind) {
-    case ENVELOPE_ORDER_CREATED:
-    case ENVELOPE_ORDER_CANCELLED:
-        write_order(writer, event, number);
-        break;
-    case ENVELOPE_PRODUCT_CREATED:
-        write_move(writer, event, number, event->product_id, event->stock);
-        break;
-    case ENVELOPE_PRODUCT_UPDATED: /* its `stock` is one box's view of the moment */
-        write_move(writer, event, number, event->product_id, 0);
-        break;
-    case ENVELOPE_STOCK_ADJUSTED:
-        write_move(writer, event, number, event->product_id, event->delta);
-        break;
-    case ENVELOPE_KINDS:
-        break;
-    }
-}
-
 static enum result write_moves(struct inventory *inventory, const struct envelope *const *events,
                                size_t count)
 {
-    struct json_writer writer;
+    struct writing writing;
     buf_clear(&inventory->moves);
-    json_writer_init(&writer, &inventory->moves);
-    json_begin_array(&writer, NULL);
-    for (size_t i = 0; i < count; i++)
-        write_event(&writer, events[i], i);
-    json_end_array(&writer);
+    json_writer_init(&writing.writer, &inventory->moves);
+    json_begin_array(&writing.writer, NULL);
+    for (size_t i = 0; i < count; i++) {
+        writing.event = events[i];
+        writing.number = i;
+        stock_moves_each(events[i], write_move, &writing);
+    }
+    json_end_array(&writing.writer);
     return buf_result(&inventory->moves);
 }
 

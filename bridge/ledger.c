@@ -38,7 +38,7 @@ extern const size_t SCHEMA_BRIDGE_count;
       " CASE WHEN ?3 > 0 THEN ?4 ELSE last_delivered_at_ms END, cursor_hash = ?5 WHERE name = ?1") \
     X(INSERT_PARKED, "INSERT INTO parked (sink, sequence, event_id, event_type, order_id, state,"  \
                      " reason, attempts, dead_lettered, parked_at_ms)"                             \
-                     " VALUES (?1, ?2, ?3, ?4, nullif(?5, 0), ?6, ?7, ?8, 0, ?9)"                  \
+                     " VALUES (?1, ?2, ?3, ?4, nullif(?5, 0), ?6, ?7, ?8, ?10, ?9)"                \
                      " ON CONFLICT DO NOTHING")                                                    \
     X(FORGET_DELIVERED, "DELETE FROM parked WHERE sink = ?1 AND sequence > ?2"                     \
                         " AND state = 'delivered'")                                                \
@@ -321,6 +321,7 @@ static enum result insert_parked(struct ledger *ledger, const char *sink,
     bind_word(insert, 7, parked->reason);
     statement_bind_int(insert, 8, parked->attempts);
     statement_bind_int(insert, 9, clock_wall_ms(ledger->clock));
+    statement_bind_int(insert, 10, parked->dead_lettered);
     return statement_run(insert, error);
 }
 

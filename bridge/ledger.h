@@ -29,8 +29,7 @@ struct ledger_sink {
     char journal_id[UUID_TEXT_SIZE];
     int64_t start_sequence;
     int64_t cursor;
-    uint8_t cursor_hash[SHA256_SIZE]; /* the journal's chain there: tells whether it is the same
-                                         journal */
+    uint8_t cursor_hash[SHA256_SIZE]; /* the journal's chain there: is it the same journal? */
     int64_t delivered;
     int64_t parked;      /* rows at or before the cursor, in any state */
     int64_t parked_open; /* of these, refused or held */
@@ -40,6 +39,9 @@ struct ledger_sink {
     int64_t last_error_at_ms;     /* 0: never */
     char last_error[LEDGER_TEXT_SIZE];
 };
+
+/* The type of an event that can't be read: nothing is known of it, and its id is made up. */
+#define PARKED_UNREADABLE "unreadable"
 
 struct parked {
     char sink[16];

@@ -13,19 +13,23 @@ static const char *const CHANNELS[] = {
 
 #define TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
-/* Rows that others hold are passed over: any number of senders share the work. */
+/* Rows that others hold are passed over: any number of senders share the work. A message waits for
+ * the earlier ones of its order. */
 static const char CLAIM[] =
-    "WITH due AS (SELECT id FROM notifications WHERE channel = $1"
+    "WITH due AS (SELECT id FROM notifications n WHERE channel = $1"
     "  AND status IN ('pending', 'sending') AND due_at <= now()"
-    "  ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)"
-    "UPDATE notifications n SET status = 'sending', claim = n.claim + 1,"
+    "  AND NOT EXISTS (SELECT FROM notifications e WHERE e.channel = n.channel"
+    "    AND e.device_id = n.device_id AND e.order_id = n.order_id AND e.id < n.id"
+    "    AND e.status IN ('pending', 'sending'))"
+    "  ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED),"
+    "taken AS (UPDATE notifications n SET status = 'sending', claim = n.claim + 1,"
     "  due_at = now() + $3::bigint * interval '1 millisecond'"
-    "  FROM due WHERE n.id = due.id "
-    "RETURNING n.id, n.claim, n.attempts, n.event_id, n.kind, n.device_id, n.location, n.order_id,"
-    "  n.user_id, n.total, n.items, " TIME(
-        "n.occurred_at") ","
-                         "  CASE WHEN n.channel = 'smtp' THEN"
-                         "    (SELECT c.email FROM contacts c WHERE c.user_id = n.user_id) END";
+    "  FROM due WHERE n.id = due.id RETURNING n.*) "
+    "SELECT id, claim, attempts, event_id, kind, device_id, location, order_id, user_id, total,"
+    "  items, " TIME(
+        "occurred_at") ", CASE WHEN channel = 'smtp' THEN"
+                       "    (SELECT c.email FROM contacts c WHERE c.user_id = taken.user_id) END"
+                       "  FROM taken ORDER BY id";
 
 static const char MARK_SENT[] =
     "UPDATE notifications SET status = 'sent', attempts = attempts + 1, sent_at = now(),"

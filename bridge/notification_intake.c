@@ -4,8 +4,9 @@
 
 enum { EVENTS_BYTES_MAX = 64 << 20, COUNT_EVERY_MS = 2000 };
 
-/* Whether an event is new is seen by its rows; sorted, so that replicas that add the same events
- * wait for each other instead of locking each other out. */
+/* Whether an event is new is seen by its rows. Sorted, so that replicas that add the same events
+ * wait for each other instead of locking each other out; and as a box's ids rise, its messages are
+ * numbered in the order of its events. */
 static const char ADD[] =
     "WITH added AS (INSERT INTO notifications (event_id, channel, kind, device_id, location,"
     "  order_id, user_id, items, total, occurred_at)"

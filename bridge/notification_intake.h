@@ -28,7 +28,7 @@ void notification_intake_done(struct notification_intake *intake);
 bool notification_intake_counts(struct notification_intake *intake,
                                 struct notification_counts *ret_counts);
 
-/* For consumer_options; `self` is a struct notification_intake. */
+/* For consumer_options; `self` points to a struct notification_intake. */
 extern const struct consumer_ops NOTIFICATION_OPS;
 
 #endif

@@ -29,8 +29,9 @@ struct sender {
     pthread_t thread;
     struct pg *pg;
     struct retry reconnect;
-    bool is_down;    /* the database; told once */
-    struct buf sent; /* ids that have to be marked: "7,8" */
+    int64_t look_again_ms; /* when there is nothing to do */
+    bool is_down;          /* the database; told once */
+    struct buf sent;       /* ids that have to be marked: "7,8" */
     struct buf subject, text;
     struct notification batch[NOTIFICATION_CLAIM_MAX];
 };
@@ -175,6 +176,8 @@ static void settle_failure(struct sender *sender, const struct notification *not
         .final = is_final(result),
         .delay_ms = pause_ms(&notifier->options, notification->attempts),
         .reason = cause->text[0] ? cause->text : result_text(result)};
+    if (failure.delay_ms < sender->look_again_ms)
+        sender->look_again_ms = failure.delay_ms + 1;
     /* Should the database be away, the claim runs out, and the try counts for nothing. */
     if (notification_mark_failed(sender->pg, &failure, &given_up, &error) != DELIVERY_DONE) {
         lose_database(sender, &error);
@@ -237,6 +240,13 @@ static bool send_batch(struct sender *sender)
     return taken > 0 && sender->pg && mark_sent(sender);
 }
 
+/* Nothing is due; what this sender has put off will be the next. */
+static void rest(struct sender *sender, uint64_t seen)
+{
+    wait_for(sender->notifier, sender->look_again_ms, seen);
+    sender->look_again_ms = NOTIFIER_IDLE_MS;
+}
+
 static void *run(void *context)
 {
     struct sender *sender = context;
@@ -246,7 +256,7 @@ static void *run(void *context)
         if (!connect_database(sender) || !mark_sent(sender))
             wait_for(notifier, retry_next_ms(&sender->reconnect, notifier->options.random), seen);
         else if (!send_batch(sender))
-            wait_for(notifier, NOTIFIER_IDLE_MS, seen);
+            rest(sender, seen);
     }
     return NULL;
 }
@@ -270,6 +280,7 @@ static enum result start_sender(struct notifier *notifier, enum channel_kind kin
         return RESULT_NO_MEMORY;
     sender->notifier = notifier;
     sender->kind = kind;
+    sender->look_again_ms = NOTIFIER_IDLE_MS;
     retry_init(&sender->reconnect, &RECONNECT);
     buf_init(&sender->sent, IDS_MAX - 3);
     buf_init(&sender->subject, NOTIFICATION_TEXT_MAX);

@@ -111,6 +111,7 @@ static enum delivery start_connecting(struct pg *pg, struct error *error)
         options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
         NULL};
     pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
+    PQsetNoticeReceiver(pg->connection, drop_notice, NULL); /* a server that ends may say so now */
     return pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
 }
 
@@ -129,7 +130,6 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
         pg_close(pg);
         return done;
     }
-    PQsetNoticeReceiver(pg->connection, drop_notice, NULL);
     *ret_pg = pg;
     return DELIVERY_DONE;
 }

@@ -1,5 +1,7 @@
 #include "bridge/pump.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -108,6 +110,47 @@ static enum step follow_halt(struct pump *pump)
     return STEP_STOP;
 }
 
+static void fill_unreadable(int64_t sequence, struct parked *ret_parked)
+{
+    *ret_parked = (struct parked){.sequence = sequence,
+                                  .state = PARKED_REFUSED,
+                                  .dead_lettered = true, /* there is nothing to send */
+                                  .event_type = PARKED_UNREADABLE,
+                                  .reason = "the journal is damaged here"};
+    snprintf(ret_parked->event_id, sizeof ret_parked->event_id,
+             "00000000-0000-0000-0000-%012" PRIu64, (uint64_t)sequence % UINT64_C(1000000000000));
+}
+
+/* Parks the sequences after the cursor that can't be read, and goes on with what comes after them.
+ */
+static enum result read_past_damage(struct pump *pump, struct error *error)
+{
+    int64_t readable = 0, sequence = pump->cursor + 1;
+    enum result result = journal_reader_skip(pump->journal, pump->cursor, &readable, error);
+    if (result == RESULT_OK && readable > pump->damage_told) {
+        LOG(LOG_ERROR, "journal.unreadable", LOG_TEXT("sink", pump_name(pump)),
+            LOG_INT("from", sequence), LOG_INT("to", readable - 1));
+        pump->damage_told = readable;
+    }
+    while (result == RESULT_OK && sequence < readable) {
+        size_t count = 0;
+        while (count < pump->options.sink.page_events && sequence < readable)
+            fill_unreadable(sequence++, &pump->parked[count++]);
+        result = ledger_park(pump->options.ledger, pump_name(pump), pump->parked, count, error);
+    }
+    if (result == RESULT_OK)
+        result = journal_reader_page(pump->journal, readable - 1, INT64_MAX,
+                                     &pump->consignment.page, error);
+    return result;
+}
+
+static enum result read_page(struct pump *pump, struct error *error)
+{
+    enum result result =
+        journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &pump->consignment.page, error);
+    return result == RESULT_CORRUPT ? read_past_damage(pump, error) : result;
+}
+
 static enum step take_step(struct pump *pump)
 {
     struct error error = {0};
@@ -120,8 +163,7 @@ static enum step take_step(struct pump *pump)
     if (!consignment_is_empty(consignment))
         return pump_deliver(pump);
     consignment_clear(consignment);
-    if (journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &consignment->page, &error) !=
-        RESULT_OK) {
+    if (read_page(pump, &error) != RESULT_OK) {
         consignment_clear(consignment);
         return pump_wait_for_files(pump, &error);
     }

@@ -35,6 +35,7 @@ struct pump {
     struct consignment consignment; /* after the cursor */
     struct parked *parked;          /* rows to write, as many as the page has events */
     int64_t settled_at_ms;
+    int64_t damage_told; /* the log has named what is unreadable up to here */
     int64_t dead_letters_due_ms;
 };
 

@@ -163,6 +163,7 @@ static enum step attach(struct pump *pump)
     if (cursor != pump->cursor && move_cursor(pump, cursor, &error) != RESULT_OK)
         return pump_wait_for_files(pump, &error);
     pump->attached = true;
+    pump->dead_letters_due_ms = 0; /* the topology is declared on each connection */
     return STEP_ON;
 }
 

@@ -23,7 +23,10 @@ const char *difference_text(enum difference difference)
 {
     static const char *const TEXTS[] = {[DIFFERENCE_MISSING] = "missing",
                                         [DIFFERENCE_UNKNOWN] = "unknown",
-                                        [DIFFERENCE_OTHER] = "other"};
+                                        [DIFFERENCE_OTHER] = "other",
+                                        [DIFFERENCE_STOCK_MISSING] = "stock_missing",
+                                        [DIFFERENCE_STOCK_DOUBLED] = "stock_doubled",
+                                        [DIFFERENCE_STOCK_OTHER] = "stock_other"};
     return TEXTS[difference];
 }
 
@@ -34,7 +37,9 @@ static void find(struct reconcile *run, enum difference difference, int64_t sequ
                                [DIFFERENCE_UNKNOWN] = &run->report.unknown,
                                [DIFFERENCE_OTHER] = &run->report.other};
     ++*counts[difference];
-    run->options->found(run->options->context, difference, sequence, event_id);
+    const struct finding finding = {
+        .difference = difference, .sequence = sequence, .event_id = event_id};
+    run->options->found(run->options->context, &finding);
 }
 
 /* Head office hasn't got the event: is that known? */

@@ -10,6 +10,17 @@ enum difference {
     DIFFERENCE_MISSING, /* the box has it, head office should, and hasn't */
     DIFFERENCE_UNKNOWN, /* head office has it, the box doesn't know it */
     DIFFERENCE_OTHER,   /* both have an event with this sequence, but not the same one */
+
+    DIFFERENCE_STOCK_MISSING, /* the event hasn't moved head office's stock of this product */
+    DIFFERENCE_STOCK_DOUBLED, /* it has moved it twice */
+    DIFFERENCE_STOCK_OTHER,   /* … by another amount; without a product: a product not its own */
+};
+
+struct finding {
+    enum difference difference;
+    int64_t sequence;
+    const char *event_id;
+    int64_t product_id; /* of DIFFERENCE_STOCK_…; 0: none */
 };
 
 const char *difference_text(enum difference difference);
@@ -28,8 +39,7 @@ struct reconcile_options {
     struct pg *pg;
 
     /* Called for every difference, in order of sequence. */
-    void (*found)(void *context, enum difference difference, int64_t sequence,
-                  const char *event_id);
+    void (*found)(void *context, const struct finding *finding);
     void *context;
 };
 

@@ -168,12 +168,26 @@ static enum result settle(struct replay *replay, const struct parked *row, struc
     return result == RESULT_NOT_FOUND ? RESULT_OK : result; /* another replay was faster */
 }
 
+/* Of an event that can't be read the row is all there is. */
+static void tell_unreadable(struct replay *replay, const struct parked *row)
+{
+    struct journal_event *event = &replay->page.events[0];
+    *event = (struct journal_event){.sequence = row->sequence};
+    memcpy(event->event_id, row->event_id, sizeof event->event_id);
+    memcpy(event->event_type, row->event_type, sizeof event->event_type);
+    tell(replay, 0, "the journal is damaged here");
+}
+
 static enum result replay_row(struct replay *replay, const struct parked *row, struct error *error)
 {
     struct delivery_report report;
     bool behind = false;
     enum result result = journal_reader_page(replay->journal, row->sequence - 1, row->sequence,
                                              &replay->page, error);
+    if (result == RESULT_CORRUPT) {
+        tell_unreadable(replay, row);
+        return RESULT_OK;
+    }
     if (result == RESULT_OK && replay->page.count == 0)
         return error_set(error, RESULT_CORRUPT, "event %lld is not in the journal",
                          (long long)row->sequence);

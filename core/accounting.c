@@ -15,7 +15,7 @@ enum { PATH_SIZE = 4096, BUSY_TRIES = 20 };
 static const char SINKS_SQL[] =
     "SELECT name, state, breaker, start_sequence, cursor, delivered,"
     " (SELECT count(*) FROM parked p WHERE p.sink = s.name AND p.sequence <= s.cursor"
-    "  AND p.state IN ('refused', 'held')),"
+    "  AND p.state IN ('refused', 'held') AND p.event_type <> 'unreadable'),"
     " (SELECT count(*) FROM parked p WHERE p.sink = s.name AND p.sequence <= s.cursor"
     "  AND p.state IN ('delivered', 'discarded')),"
     " (SELECT coalesce(min(sequence), 0) FROM parked p WHERE p.sink = s.name"
@@ -116,7 +116,7 @@ static enum result read_oldest(struct journal_reader *journal, struct accounting
         struct accounting_sink *sink = &accounting->sinks[i];
         enum result result =
             journal_reader_oldest(journal, sink->cursor, &sink->oldest_pending_ms, error);
-        if (result != RESULT_OK && result != RESULT_NOT_FOUND)
+        if (result != RESULT_OK && result != RESULT_NOT_FOUND && result != RESULT_CORRUPT)
             return result;
     }
     return RESULT_OK;

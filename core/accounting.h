@@ -3,7 +3,8 @@
  *
  * For each sink every sequence of the journal is delivered, parked, or pending beyond the cursor.
  * `unaccounted` is what is none of these: the sum is taken from counts that are kept apart, so that
- * an event that slipped past would show. It must be 0. */
+ * an event that slipped past would show, and so do those that a damaged journal can't give. It must
+ * be 0. */
 #ifndef TILLBOX_CORE_ACCOUNTING_H
 #define TILLBOX_CORE_ACCOUNTING_H
 

@@ -9,16 +9,16 @@
 
 enum { SCHEMA_VERSION_KNOWN = 2, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
 
-#define READER_STATEMENTS(X)                                                                  \
-    X(INFO, "SELECT journal_id, device_id, location, chain_anchor_sequence FROM meta")        \
-    X(HEAD, "SELECT max(chain_anchor_sequence,"                                               \
-            " coalesce((SELECT max(sequence) FROM events), 0)) FROM meta")                    \
-    X(HASH, "SELECT hash FROM events WHERE sequence = ?1 UNION ALL"                           \
-            " SELECT chain_anchor_hash FROM meta WHERE chain_anchor_sequence = ?1 LIMIT 1")   \
-    X(PAGE, "SELECT sequence, coalesce(order_id, 0), event_id, event_type, hash, payload,"    \
-            " CAST(unixepoch(occurred_at) AS INTEGER)"                                        \
-            " FROM events WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3") \
-    X(OLDEST, "SELECT CAST(unixepoch(occurred_at) * 1000 AS INTEGER) FROM events"             \
+#define READER_STATEMENTS(X)                                                                   \
+    X(INFO, "SELECT journal_id, device_id, location, chain_anchor_sequence FROM meta")         \
+    X(HEAD, "SELECT max(chain_anchor_sequence,"                                                \
+            " coalesce((SELECT max(sequence) FROM events), 0)) FROM meta")                     \
+    X(HASH, "SELECT hash FROM events WHERE sequence = ?1 UNION ALL"                            \
+            " SELECT chain_anchor_hash FROM meta WHERE chain_anchor_sequence = ?1 LIMIT 1")    \
+    X(PAGE, "SELECT sequence, coalesce(order_id, 0), event_id, event_type, hash, payload,"     \
+            " CAST(unixepoch(occurred_at) AS INTEGER)"                                         \
+            " FROM events WHERE sequence >= ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3") \
+    X(OLDEST, "SELECT CAST(unixepoch(occurred_at) * 1000 AS INTEGER) FROM events"              \
               " WHERE sequence > ?1 ORDER BY sequence LIMIT 1")
 
 enum reader_statement {
@@ -220,7 +220,7 @@ enum result journal_reader_page(struct journal_reader *reader, int64_t after, in
     bool row = true;
     page->count = 0;
     buf_clear(&page->bytes);
-    statement_bind_int(select, 1, after);
+    statement_bind_int(select, 1, after + 1); /* "> after" would look at the page of `after` too */
     statement_bind_int(select, 2, through);
     statement_bind_int(select, 3, (int64_t)page->capacity);
     enum result result = statement_step(select, &row, error);
@@ -230,5 +230,22 @@ enum result journal_reader_page(struct journal_reader *reader, int64_t after, in
             result = statement_step(select, &row, error);
     }
     statement_reset(select);
-    return result;
+    return result == RESULT_CORRUPT && page->count > 0 ? RESULT_OK : result;
+}
+
+enum result journal_reader_skip(struct journal_reader *reader, int64_t after, int64_t *ret_sequence,
+                                struct error *error)
+{
+    uint8_t hash[SHA256_SIZE];
+    int64_t head = 0;
+    enum result result = journal_reader_head(reader, &head, error);
+    /* One by one: a search goes past damaged neighbours, a walk doesn't. */
+    for (int64_t sequence = after + 1; result == RESULT_OK && sequence <= head; sequence++) {
+        enum result found = journal_reader_hash(reader, sequence, hash, error);
+        if (found == RESULT_OK)
+            *ret_sequence = sequence;
+        if (found != RESULT_CORRUPT && found != RESULT_NOT_FOUND)
+            return found;
+    }
+    return result == RESULT_OK ? RESULT_NOT_FOUND : result;
 }

@@ -70,10 +70,16 @@ MUST_CHECK enum result journal_reader_hash(struct journal_reader *reader, int64_
                                            uint8_t ret_hash[static SHA256_SIZE],
                                            struct error *error);
 
-/* Replaces the page's content by the events after `after`, up to and with `through`. */
+/* Replaces the page's content by the events after `after`, up to and with `through`. Ends before an
+ * event that can't be read; RESULT_CORRUPT if that is the first. */
 MUST_CHECK enum result journal_reader_page(struct journal_reader *reader, int64_t after,
                                            int64_t through, struct journal_page *page,
                                            struct error *error);
+
+/* The first sequence after `after` whose event can be read, where the one right behind it can't.
+ * RESULT_NOT_FOUND if there is none up to the last. */
+MUST_CHECK enum result journal_reader_skip(struct journal_reader *reader, int64_t after,
+                                           int64_t *ret_sequence, struct error *error);
 
 /* When the first event after `after` happened, in ms since 1970. RESULT_NOT_FOUND if none is. */
 MUST_CHECK enum result journal_reader_oldest(struct journal_reader *reader, int64_t after,

@@ -28,6 +28,7 @@ function lineElement(line) {
       const number = parseWhole(input.value, 1, cart.QUANTITY_MAX);
       cart.setQuantity(id, number ?? quantity());
       input.value = String(quantity());
+      input.dataset.shown = input.value;
     } });
   const button = (label, sign, act) => el('button', { type: 'button', class: 'icon',
     'aria-label': t(label, { name }), onclick: act }, sign);
@@ -53,7 +54,9 @@ function updateLine(element, line) {
     : t('cart.each', { price: formatMoney(cart.priceOf(line)) }));
   setClass(name.lastChild, isShort ? 'warn-text' : 'muted');
   setText(total, formatMoney(cart.priceOf(line) * line.quantity));
-  if (document.activeElement !== input) input.value = String(line.quantity);
+  // What is being typed there stays; what a scan has changed is shown.
+  if (input.value === (input.dataset.shown ?? '')) input.value = String(line.quantity);
+  input.dataset.shown = String(line.quantity);
 }
 
 function notice(kind, title, ...children) {

@@ -136,7 +136,7 @@ function proofFacts({ journal }) {
     [t('box.chain'), formatNumber(journal.chain_head.sequence), 'huge'],
     [t('box.hash'), journal.chain_head.hash, 'mono'],
     [t('box.integrity'), t(`box.integrity.${journal.integrity}`), kind],
-    ['journal_id', journal.journal_id, 'mono']]);
+    [t('box.journal_id'), journal.journal_id, 'mono']]);
 }
 
 function machineFacts({ device, location, uptime, disk, queue, versions }) {

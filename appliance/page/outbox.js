@@ -46,8 +46,8 @@ export const isSending = (sale) => sending.has(sale.key);
 /** Is it on its first way to the box, from this tab or another? */
 export function isFirst(sale) {
   const isRecent = Math.abs(Date.now() - sale.at) < TIMEOUT_MS;
-  return !sale.refusal && sale.triedAt === sale.at && (isSending(sale)
-    || (sale.tab !== TAB && isRecent));
+  return !sale.isUnanswered && !sale.refusal
+    && (isSending(sale) || (sale.tab !== TAB && isRecent));
 }
 
 export function forget(key) {
@@ -87,8 +87,9 @@ export async function send(sale) {
   sending.add(sale.key);
   const outcome = await post(sale);
   sending.delete(sale.key);
-  if (outcome.kind === 'unknown') changed();
-  else forget(sale.key);
+  if (outcome.kind !== 'unknown') forget(sale.key);
+  else if (shared.get(PREFIX + sale.key)) write({ ...sale, isUnanswered: true });
+  changed();
   return outcome;
 }
 
@@ -102,23 +103,35 @@ function tell(sale, outcome) {
 async function sendAgain(sale) {
   const current = parse(shared.get(PREFIX + sale.key), null);
   if (!current || current.refusal) return { kind: 'gone' };
-  write({ ...current, triedAt: Date.now() });
-  const outcome = await send(sale);
+  const tried = { ...current, triedAt: Date.now() };
+  write(tried);
+  const outcome = await send(tried);
   if (outcome.kind === 'refused') write({ ...current, refusal: outcome.problem });
   if (outcome.kind !== 'unknown') tell(sale, outcome);
   changed();
   return outcome;
 }
 
+const lockOf = (tab) => `tillbox.tab.${tab}`;
+
+/** The tabs that are open; null where the browser doesn't tell (a page that came without TLS). */
+async function openTabs() {
+  if (!navigator.locks) return null;
+  const { held } = await navigator.locks.query();
+  return new Set(held.map((lock) => lock.name));
+}
+
 /** What another tab has sent is left to it for as long as it may be waiting for the answer. */
-function isDue(sale) {
+function isDue(sale, tabs) {
   if (sale.refusal || isSending(sale) || isTooOld(sale)) return false;
-  const rest = sale.tab === TAB ? REST_MS : TIMEOUT_MS + REST_MS;
+  const isLeft = sale.tab !== TAB && (!tabs || tabs.has(lockOf(sale.tab)));
+  const rest = isLeft ? TIMEOUT_MS + REST_MS : REST_MS;
   return Date.now() - sale.triedAt >= rest || Date.now() < sale.triedAt;
 }
 
 async function sendDue() {
-  for (const sale of list().filter(isDue)) {
+  const tabs = await openTabs();
+  for (const sale of list().filter((entry) => isDue(entry, tabs))) {
     const { kind, problem } = await sendAgain(sale);
     if (kind === 'unknown' && !problem) return; // the box is away: no use in trying the others
   }
@@ -126,14 +139,12 @@ async function sendDue() {
 
 let isRunning = false;
 
-/** Sends what has no answer yet. One tab at a time where the browser can see to that. */
+/** Sends what has no answer yet: one tab after the other where the browser can see to that. */
 export async function sendPending() {
   if (isRunning || list().length === 0) return;
   isRunning = true;
   try {
-    if (navigator.locks)
-      await navigator.locks.request('tillbox.outbox', { ifAvailable: true },
-        (lock) => (lock ? sendDue() : null));
+    if (navigator.locks) await navigator.locks.request('tillbox.outbox', sendDue);
     else await sendDue();
   } finally {
     isRunning = false;
@@ -142,6 +153,7 @@ export async function sendPending() {
 
 /** Listens to other tabs. */
 export function start() {
+  navigator.locks?.request(lockOf(TAB), () => new Promise(() => {})); // until the tab is closed
   window.addEventListener('storage', (event) => {
     if (event.key === null || event.key.startsWith(PREFIX)) changed();
   });

@@ -5,6 +5,7 @@ import * as catalogue from './catalogue.js';
 import { byId, el, reconcile, setText, toast } from './dom.js';
 import { formatMoney, formatNumber, formatTime } from './format.js';
 import * as outbox from './outbox.js';
+import * as status from './status.js';
 import { t } from './strings.js';
 
 const timeOf = (sale) => formatTime(new Date(sale.at).toISOString());
@@ -60,5 +61,6 @@ export function start() {
   outbox.events.addEventListener('change', render);
   outbox.events.addEventListener('settled', onSettled);
   catalogue.events.addEventListener('change', render);
+  status.events.addEventListener('change', render); // a sale may have grown too old
   render();
 }

@@ -20,8 +20,7 @@ export const isLow = (product) => product.stock <= lowStock;
 
 function stockText(product) {
   if (product.stock === 0) return t('till.sold_out');
-  const name = isLow(product) ? 'till.low' : 'till.in_stock';
-  return t(name, { count: formatNumber(product.stock) });
+  return t('till.in_stock', { count: formatNumber(product.stock) });
 }
 
 function cardElement(product) {

@@ -33,4 +33,6 @@ CREATE TABLE notifications (
 );
 CREATE INDEX notifications_due ON notifications (channel, due_at, id)
   WHERE status IN ('pending', 'sending');
+CREATE INDEX notifications_of_order ON notifications (device_id, order_id, id)
+  WHERE status IN ('pending', 'sending');
 CREATE INDEX notifications_failed ON notifications (id) WHERE status = 'failed';

@@ -19,10 +19,13 @@ import tempfile
 import time
 
 from bench import ROOT, check_disk, describe_machine, print_table, write_json
-from bridge_figures import FIGURES, FULL, QUICK, BridgeBench
+import bridge_figures
+import inventory_figures
+from bridge_figures import FULL, QUICK, BridgeBench
 from bridge_servers import HeadOffice, cpu_s_of, machine_cpu_s
 from load import BenchError
 
+FIGURES = {**bridge_figures.FIGURES, **inventory_figures.FIGURES}
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])

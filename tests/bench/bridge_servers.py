@@ -55,7 +55,8 @@ class DurablePostgres(central.Postgres):
     """One that flushes, as head office's would: the tests' own doesn't."""
 
     def start(self):
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1" \
+                  " -c track_commit_timestamp=on"
         # The server would keep our pipes open for ever: its output goes nowhere.
         subprocess.run([str(central.PG_BIN / "pg_ctl"), "-D", str(self.folder / "data"), "-w",
                         "-l", str(self.folder / "log"), "-o", options, "start"], check=True,

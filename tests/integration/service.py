@@ -1,5 +1,6 @@
 """Starts head office's services, and publishes events as any AMQP client may."""
 
+import collections
 import contextlib
 import itertools
 import json
@@ -91,6 +92,13 @@ class Publisher:
         return self.event("stock.adjusted", {"product_id": product_id, "delta": delta,
                                              "reason": "delivery", "stock": 1}, **members)
 
+    def pour(self, events):
+        """Many, not one confirm at a time."""
+        with self.channel.connection.channel() as channel:
+            for event in events:
+                channel.basic_publish("order.events", event["event_type"], json.dumps(event),
+                                      pika.BasicProperties(delivery_mode=2))
+
     def publish(self, *events, key=None, **properties):
         """Events, or bodies as text, through order.events, confirmed."""
         for event in events:
@@ -100,6 +108,29 @@ class Publisher:
                 event if is_text else json.dumps(event),
                 pika.BasicProperties(delivery_mode=2, **properties))
         return events[0]
+
+
+def moves_of(event):
+    """[(product_id, change)] that an event makes, a product once."""
+    data = event["data"]
+    if event["event_type"] == "product.updated":
+        return [(data["product_id"], 0)]
+    if "items" not in data:
+        return [(data["product_id"], data.get("delta", data["stock"]))]
+    sign = {"order.created": -1, "order.cancelled": 1}[event["event_type"]]
+    moves = collections.Counter()
+    for line in data["items"]:
+        moves[line["product_id"]] += sign * line["quantity"]
+    return list(moves.items())
+
+
+def expected_stock(events):
+    """What events, each counted once, come to."""
+    stock = collections.Counter()
+    for event in {event["event_id"]: event for event in events}.values():
+        for product_id, change in moves_of(event):
+            stock[product_id] += change
+    return dict(stock)
 
 
 def stock_of(office, location=LOCATION):

@@ -186,6 +186,9 @@ def test_a_cloned_box_sends_nothing_more_to_anyone(make_box, office, make_bridge
     assert {row[0] for row in office.query("SELECT event_id FROM event_logs")} == ids
     assert {message.properties.message_id for message in office.take(TAP)} <= ids
     assert second.status()["unaccounted_events"] == 0
+    done = run_bridge("replay", "--from", "1", "--sink", "rabbitmq", "--data-dir", clone.data_dir,
+                      environment=second.settings)
+    assert done.returncode == 1 and "has stopped" in done.stderr, done
 
 
 def test_a_box_that_was_stopped_sends_nothing_after_a_restart_until_it_was_asked_again(

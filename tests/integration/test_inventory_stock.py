@@ -1,17 +1,16 @@
 """`bridge inventory`: what events do to head office's stock, however often and in whatever order they
 come."""
 
-import json
 import random
 import uuid
 
 import pytest
 
 from box import wait_until
-from central import connected
 from service import JOURNAL
 from service import LOCATION
 from service import Publisher
+from service import expected_stock
 from service import logs_of
 from service import stock_of
 from service import wait_for_stock
@@ -171,19 +170,6 @@ def test_the_log_says_why_the_stock_is_what_it_is(office, publisher):
                                                               JOURNAL, "3", "42"]
 
 
-def expected_stock(events):
-    """What a mix of events, each counted once, comes to."""
-    stock = {}
-    for event in {event["event_id"]: event for event in events}.values():
-        data = event["data"]
-        sign = {"order.created": -1, "order.cancelled": 1}.get(event["event_type"])
-        moves = [(line["product_id"], sign * line["quantity"]) for line in data.get("items", [])] \
-            or [(data["product_id"], data.get("delta", data["stock"]))]
-        for product_id, change in moves:
-            stock[product_id] = stock.get(product_id, 0) + change
-    return stock
-
-
 def test_three_replicas_on_hot_products_are_exact(office, make_inventory):
     """Each event twice, in random order, on four products."""
     dice = random.Random(11)
@@ -197,10 +183,7 @@ def test_three_replicas_on_hot_products_are_exact(office, make_inventory):
             events.append(publisher.order(kind, *lines, order_id=number + 1))
         twice = events * 2
         dice.shuffle(twice)
-        with connected(office.amqp_url) as connection:
-            channel = connection.channel()
-            for event in twice:
-                channel.basic_publish("order.events", event["event_type"], json.dumps(event))
+        publisher.pour(twice)
     for service in services:
         service.start()
     wait_until_taken(office, seconds=30)
@@ -210,4 +193,4 @@ def test_three_replicas_on_hot_products_are_exact(office, make_inventory):
     assert sum(count["duplicates"] for count in counts) == len(events)
     assert sum(count["received"] > 0 for count in counts) == 3, counts
     assert all(service.peak_kib() <= RESIDENT_KIB_MAX for service in services)
-    assert office.held("order.failed") == 0
+    assert office.queue_length("order.failed") == 0

@@ -83,6 +83,8 @@ def buy_and_cancel(client):
                                                         {"product_id": 2, "quantity": 3}]})
     client.ask("create_order", {**BODIES["create_order"], "quantity": 1000})
     client.ask("list_orders", limit=1)
+    client.ask("list_latest_orders", limit=1)
+    client.ask("list_latest_orders", before=3, limit=1)
     client.ask("list_orders", status="cancelled", after=0)
     client.ask("list_orders", status="created", after=1)
 
@@ -142,8 +144,16 @@ def refuse_what_is_sent(client):
                 ask(body="{}", headers=[("Content-Type", "text/plain")])
                 ask(body="{")
                 ask(body='{"surprise": 1}')
-            if operation.id.startswith("list_") or operation.id in ("head_orders", "head_products"):
+            if operation.id.startswith("list_") or operation.id in (
+                    "head_orders", "head_products", "head_latest_orders"):
                 ask(limit=0, page=2)
+
+
+def ask_again_for_the_page(client):
+    known = [("If-None-Match", client.ask("get_page").headers["ETag"])]
+    assert client.ask("get_page", headers=known).status == 304
+    assert client.ask("head_page", headers=known).status == 304
+    assert client.ask("get_page", headers=[("If-None-Match", '"other"')]).status == 200
 
 
 def read_everything(client):
@@ -187,6 +197,7 @@ def use_a_new_box(record, folder):
         repeat_under_a_key(client)
         refuse_what_is_sent(client)
         read_everything(client)
+        ask_again_for_the_page(client)
         ask_what_belongs_to_no_operation(record, box)
         refuse_while_stopping(client)
 
@@ -247,6 +258,10 @@ def show_the_bridge(record, folder):
         bridge.execute(insert, ("postgres", 1, 1, "running", "closed", 1795341464000, "", None))
         bridge.execute(insert, ("rabbitmq", 0, 0, "down", "open", None, "connection refused",
                                 1795341464000))
+        park = ("INSERT INTO parked VALUES (?, ?, '01a202b0-b39e-7434-8cef-633d721e024c',"
+                " 'order.created', ?, ?, 'refused by the database', 3, 0, 1795341464000, NULL, NULL)")
+        bridge.execute(park, ("postgres", 1, 1, "refused"))
+        bridge.execute(park, ("rabbitmq", 2, None, "held"))
         bridge.execute("PRAGMA user_version = 1")
         bridge.commit()
         bridge.close()
@@ -255,6 +270,9 @@ def show_the_bridge(record, folder):
         client.ask("create_product", BODIES["create_product"])
         client.ask_both("get_status")
         client.ask_both("get_metrics")
+        parked = client.ask("get_parked").json["parked"]
+        assert [(entry["sink"], entry["order_id"]) for entry in parked] \
+            == [("postgres", 1), ("rabbitmq", None)]
 
 
 def damage_a_box(record, folder):
@@ -577,7 +595,7 @@ def test_each_field_may_have_its_least_and_its_most(box, operation_id):
                 assert answer.status in (200, 201, 409), (changed, answer)
 
 
-@pytest.mark.parametrize("operation_id", ["list_orders", "list_products"])
+@pytest.mark.parametrize("operation_id", ["list_orders", "list_products", "list_latest_orders"])
 def test_each_wrong_parameter_is_named(box, operation_id):
     client = Record(CONTRACT).client(box)
     operation = CONTRACT.operations[operation_id]

@@ -78,12 +78,18 @@ class Tree:
             raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def install(self, package):
-        """What README says, with the package as the only thing that isn't Debian's."""
-        shutil.copy(package, self / "root")
+    def give(self, *packages):
+        """Puts the packages where somebody who follows README has them, and no others."""
+        shutil.rmtree(self / "root/build", ignore_errors=True)
+        (self / "root/build").mkdir()
+        for package in packages:
+            shutil.copy(package, self / "root/build")
         self.run("apt-get", "update", "-qq")
+
+    def install(self, *packages):
+        self.give(*packages)
         return self.run("apt-get", "install", "-y", "-qq", "--no-install-recommends",
-                        f"/root/{package.name}")
+                        *(f"/root/build/{package.name}" for package in packages))
 
     def unit(self, name):
         return Unit(self.folder, name)

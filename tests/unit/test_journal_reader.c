@@ -300,6 +300,34 @@ static void a_read_holds_nothing_open(UNUSED void **state)
     db_close(db);
 }
 
+static void a_file_that_was_put_in_the_journal_s_place_is_noticed(UNUSED void **state)
+{
+    char path[FOLDER_PATH_SIZE], aside[FOLDER_PATH_SIZE];
+    folder_file(&fixture.folder, "journal.db", path);
+    folder_file(&fixture.folder, "aside.db", aside);
+    sell();
+    assert_ok(fixture_stop(&fixture, NULL));
+    open_reader();
+    assert_true(journal_reader_is_current(reader));
+    assert_int_equal(rename(path, aside), 0);
+    assert_false(journal_reader_is_current(reader));
+    file_write(path, "another", 7);
+    assert_false(journal_reader_is_current(reader));
+    assert_int_equal(rename(aside, path), 0);
+    assert_true(journal_reader_is_current(reader));
+}
+
+static void past_an_event_comes_the_next_that_can_be_read(UNUSED void **state)
+{
+    int64_t sequence = 0;
+    sell();
+    open_reader();
+    assert_ok(journal_reader_skip(reader, 1, &sequence, NULL));
+    assert_int_equal(sequence, 2);
+    assert_int_equal(journal_reader_skip(reader, 4, &sequence, NULL), RESULT_NOT_FOUND);
+    assert_ok(fixture_stop(&fixture, NULL));
+}
+
 static void no_reader_may_be_closed(UNUSED void **state)
 {
     journal_reader_close(NULL);
@@ -325,6 +353,8 @@ int main(int argc, char **argv)
         TEST(a_hash_is_found_at_an_event_and_at_the_anchor),
         TEST(the_oldest_event_after_a_cursor_has_its_time),
         TEST(a_read_holds_nothing_open),
+        TEST(a_file_that_was_put_in_the_journal_s_place_is_noticed),
+        TEST(past_an_event_comes_the_next_that_can_be_read),
         TEST(no_reader_may_be_closed),
     };
     return RUN_TESTS(argc, argv, tests);

@@ -1,0 +1,4 @@
+// All browser tests in one process, one after the other, with one Chromium.
+import './test_till.mjs';
+import './test_stock.mjs';
+import './test_outbox.mjs';
