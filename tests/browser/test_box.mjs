@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { Bridge } from './support/box.mjs';
+import { Bridge, waitUntil } from './support/box.mjs';
 import { openOffice, tellOffice } from './support/office.mjs';
 import { sell, shopTest } from './support/shop.mjs';
 
@@ -99,10 +99,8 @@ shopTest('the chart has the sales of before and after a restart', async ({ box, 
   await box.start();
   await box.call('POST', '/orders', { user_id: 1, product_id: 1, quantity: 1 });
   const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
-  await page.waitForFunction(async () => {
-    const { sales } = await (await fetch('/history')).json();
-    return sales.reduce((total, number) => total + number, 0) === 6;
-  });
+  await waitUntil(async () => sum((await box.call('GET', '/history')).data.sales) === 6,
+    'the sale after the restart');
   const { data } = await box.call('GET', '/history');
   assert.deepEqual([sum(data.sales), sum(data.cancellations)], [6, 1]);
   await view(page, 'box');
