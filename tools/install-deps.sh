@@ -6,10 +6,14 @@ set -eu
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
      libssl-dev libpq-dev librabbitmq-dev'
 TEST='libcmocka-dev python3 python3-pytest python3-jsonschema python3-yaml curl sqlite3
-      postgresql-15 postgresql-client-15 rabbitmq-server pgbouncer python3-pika'
+      postgresql-15 postgresql-client-15 rabbitmq-server pgbouncer python3-pika
+      chromium fonts-liberation'
 LINT='clang clang-format clang-tidy cppcheck shellcheck python3-pyflakes libclang-rt-14-dev git'
 BENCH='wrk'
 FRESH='mmdebstrap git curl util-linux'
+
+# A nodejs of another origin brings its own npm, beside which Debian's can't be installed.
+command -v npm >/dev/null || TEST="$TEST nodejs npm"
 
 case ${1:-} in
 run) wanted=$RUN ;;
