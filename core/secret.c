@@ -65,7 +65,14 @@ bool secret_is_in_url(const char *url)
     size_t length = strcspn(authority, "/?");
     const char *colon = memchr(authority, ':', length);
     const char *at = memchr(authority, '@', length);
-    return (colon && at && colon + 1 < at) || strstr(authority + length, "password=") != NULL;
+    if (strstr(authority + length, "password="))
+        return true;
+    if (at)
+        return colon && colon + 1 < at;
+    /* No port: a password that has a "/" which isn't percent-encoded. */
+    const char *last = memrchr(authority, ':', length);
+    return last && *authority != '[' &&
+           strspn(last + 1, "0123456789") < (size_t)(authority + length - last - 1);
 }
 
 void secret_check_url(const char *option, const char *url, const char *instead,

@@ -68,6 +68,7 @@ install-box: ## limits, firewall, watchdog … of a box, into DESTDIR
 	install -d $(DESTDIR)/etc $(DESTDIR)/usr/lib $(DESTDIR)$(UNITDIR)
 	cp -r --no-preserve=mode,ownership $(BOX)/etc/. $(DESTDIR)/etc
 	$(FILL) $(BOX)/systemd/$(FIREWALL) >$(DESTDIR)$(UNITDIR)/$(FIREWALL)
+	$(INSTALL) -t $(DESTDIR)$(UNITDIR)/$(FIREWALL).d $(BOX)/systemd/$(FIREWALL).d/*.conf
 	touch $(DESTDIR)/usr/lib/clock-epoch
 
 # On an installed box the bridge has a folder of its own.

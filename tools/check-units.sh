@@ -11,6 +11,8 @@ tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 make --no-print-directory BUILD="$build" install PREFIX="$tree" DESTDIR= \
     SETTINGS_DIR="$tree/etc" >/dev/null
+make --no-print-directory install-box PREFIX=/usr DESTDIR="$tree/box" UNITDIR=/units >/dev/null
+cp -r "$tree/box/units/." "$tree/lib/systemd/system"
 
 units=("$tree"/lib/systemd/system/*.{service,timer})
 findings=$(systemd-analyze verify --man=no "${units[@]}" 2>&1) || true

@@ -5,14 +5,18 @@ set -eu
 
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
      libssl-dev libcurl4-openssl-dev libpq-dev librabbitmq-dev libsystemd-dev'
-TEST='libcmocka-dev openssl python3 python3-pytest python3-jsonschema python3-yaml curl sqlite3
-      postgresql-15 postgresql-client-15 rabbitmq-server pgbouncer python3-pika prometheus python3-pytest-xdist
-      python3-aiosmtpd'
+TEST='libcmocka-dev gdb openssl python3 python3-pytest python3-jsonschema python3-yaml curl sqlite3
+      postgresql-15 postgresql-client-15 rabbitmq-server pgbouncer python3-pika python3-pytest-xdist
+      python3-aiosmtpd prometheus chromium fonts-liberation'
 LINT='clang clang-format clang-tidy cppcheck shellcheck python3-pyflakes libclang-rt-14-dev git'
 BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
-DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables'
+DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables
+     iproute2 man-db shellcheck'
+
+# A nodejs of another origin brings its own npm, beside which Debian's can't be installed.
+command -v npm >/dev/null || TEST="$TEST nodejs npm"
 
 case ${1:-} in
 run) wanted=$RUN ;;

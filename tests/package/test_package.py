@@ -12,20 +12,21 @@ from tree import ROOT
 from tree import Tree
 
 from box import call
+from box import wait_until
 from central import free_port
 
 BUILD = pathlib.Path(os.environ.get("TILLBOX_BUILD", ROOT / "build"))
 VERSION = (ROOT / "VERSION").read_text().strip()
 NEXT_VERSION = VERSION + "+next"
 BRIDGE_USER = "tillbox-bridge:tillbox-journal"
-TOKEN = "till-token-0123456789"
 
 
 def build(version):
-    done = subprocess.run(["make", "-C", ROOT, "deb", f"VERSION={version}"], capture_output=True,
-                          text=True, check=False)
+    """The packages of a version, made from this tree."""
+    done = subprocess.run(["make", "-C", ROOT, "deb", f"BUILD={BUILD}", f"VERSION={version}"],
+                          capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return pathlib.Path(done.stdout.splitlines()[-2 if "Leaving" in done.stdout else -1])
+    return sorted(BUILD.glob(f"tillbox*_{version}_*.deb"))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def tree(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def package():
+def packages():
     return build(VERSION)
 
 
@@ -46,23 +47,43 @@ class Ports:
     orders, inventory, status = free_port(), free_port(), free_port()
 
 
-def sell(count=1):
+def sell(tree, count=1):
     for _ in range(count):
-        answer = call(Ports.orders, "POST", "/orders",
-                      {"user_id": 1, "product_id": 1, "quantity": 1},
-                      {"Authorization": f"Bearer {TOKEN}"})
+        answer = ask(tree, Ports.orders, "POST", "/orders",
+                     {"user_id": 1, "product_id": 1, "quantity": 1})
         assert answer.status == 201, answer
 
 
-def set_up_box(tree):
-    """What a shop would change: ports, name, token."""
-    for name, lines in (("appliance", [f"orders_listen = 127.0.0.1:{Ports.orders}",
-                                       f"inventory_listen = 127.0.0.1:{Ports.inventory}",
-                                       "device_id = till-1"]),
-                        ("bridge", [f"status_listen = 127.0.0.1:{Ports.status}"])):
-        with open(tree / f"etc/tillbox/{name}.conf", "a", encoding="utf-8") as file:
-            file.write("\n" + "\n".join(lines) + "\n")
-    (tree / "etc/tillbox/credentials/appliance/api-token").write_text(TOKEN + "\n")
+def readme_commands():
+    """The commands under "Put it on a box", as they stand there."""
+    section = (ROOT / "README.md").read_text().split("\n## Put it on a box\n")[1].split("\n## ")[0]
+    return [line[4:] for line in section.splitlines() if line.startswith("    ")]
+
+
+def follow_readme(tree):
+    """Does what it says, as it says it; apt-get is told to be quiet about it."""
+    for command in readme_commands():
+        if command == "tillbox-appliance check":
+            continue  # there is no journal yet, as nothing has been started in here
+        tree.run("sh", "-c", f"cd /root && {command}".replace(
+            "apt-get install ", "apt-get install -y -qq --no-install-recommends "))
+
+
+def start(tree, *names):
+    """On the tests' own ports: those of the settings may be in use here."""
+    ports = {"appliance": {"TILLBOX_ORDERS_LISTEN": f"127.0.0.1:{Ports.orders}",
+                           "TILLBOX_INVENTORY_LISTEN": f"127.0.0.1:{Ports.inventory}"},
+             "bridge": {"TILLBOX_STATUS_LISTEN": f"127.0.0.1:{Ports.status}"}}
+    for name in names:
+        tree.start(name, **ports[name])
+
+
+def token(tree):
+    return (tree / "etc/tillbox/credentials/appliance/api-token").read_text().strip()
+
+
+def ask(tree, port, method, path, body=None):
+    return call(port, method, path, body, {"Authorization": f"Bearer {token(tree)}"})
 
 
 def journal_files(tree):
@@ -70,21 +91,24 @@ def journal_files(tree):
             for path in (tree / "var/lib/tillbox").iterdir()}
 
 
-def test_lintian_has_nothing_to_say(package):
-    done = subprocess.run(["lintian", "--allow-root", "--fail-on=error,warning", package],
+def test_lintian_has_nothing_to_say(packages):
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on=error,warning", *packages],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_it_installs_with_its_dependencies(tree, package):
-    tree.install(package)
+def test_the_readme_s_commands_put_it_on_a_box(tree, packages):
+    tree.give(*packages)
+    follow_readme(tree)
     assert tree.run("tillbox-appliance", "version").stdout == f"tillbox-appliance {VERSION}\n"
     assert tree.owner("/var/lib/tillbox") == ("tillbox-appliance:tillbox-journal", "2750")
     assert tree.owner("/var/lib/tillbox-bridge") == ("tillbox-bridge:tillbox-journal", "2750")
     assert tree.owner("/etc/tillbox/credentials/bridge") == ("root:root", "700")
     enabled = sorted(path.name for path in (tree / "etc/systemd/system").rglob("tillbox-*"))
     assert enabled == ["tillbox-appliance.service", "tillbox-backup.timer",
-                       "tillbox-bridge.service", "tillbox-metrics.timer"]
+                       "tillbox-bridge.service", "tillbox-firewall.service",
+                       "tillbox-metrics.timer"]
+    assert len(token(tree)) == 32
 
 
 def test_every_command_and_option_is_in_the_manual(tree):
@@ -123,13 +147,10 @@ def test_the_shell_completes_commands_options_and_values(tree):
 
 
 def test_the_units_start_under_their_users_and_the_box_sells(tree):
-    set_up_box(tree)
-    tree.start("appliance")
-    tree.start("bridge")
-    answer = call(Ports.inventory, "POST", "/products", {"product_name": "iPhone", "stock": 50},
-                  {"Authorization": f"Bearer {TOKEN}"})
+    start(tree, "appliance", "bridge")
+    answer = ask(tree, Ports.inventory, "POST", "/products", {"product_name": "iPhone", "stock": 50})
     assert answer.status == 201, answer
-    sell(3)
+    sell(tree, 3)
     assert call(Ports.orders, "GET", "/orders").status == 401  # the token is a credential
     assert tree.owner("/var/lib/tillbox/journal.db") == ("tillbox-appliance:tillbox-journal", "640")
 
@@ -144,14 +165,14 @@ def test_the_bridge_cannot_change_the_journal(tree, command):
     done = tree.run("sh", "-c", f"cd /var/lib/tillbox && {command}", user=BRIDGE_USER, check=False)
     assert done.returncode != 0
     assert journal_files(tree) == before
-    sell()
+    sell(tree)
 
 
 def test_the_bridge_reads_the_journal_and_the_box_reads_the_bridge(tree):
     verified = tree.run("tillbox-appliance", "verify", "--json", user=BRIDGE_USER).stdout
     assert json.loads(verified)["sound"] is True, verified
-    status = call(Ports.orders, "GET", "/status", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert status.json["bridge"]["bridge_running"] is True
+    wait_until(lambda: ask(tree, Ports.orders, "GET", "/status").json["bridge"]["bridge_running"],
+               5, "the bridge in the box's status")
     assert tree.run("sh", "-c", "echo x >>/var/lib/tillbox-bridge/bridge.db", check=False,
                     user="tillbox-appliance:tillbox-journal").returncode != 0
 
@@ -174,7 +195,7 @@ def test_strangers_read_neither_sales_nor_secrets(tree):
 def test_a_backup_is_made_while_the_box_sells_and_old_ones_go(tree):
     for _ in range(3):
         tree.run_unit("backup")
-        sell()
+        sell(tree)
     copies = sorted(path.name for path in (tree / "var/lib/tillbox-backup").iterdir())
     assert [name[:14] for name in copies] == [f"journal-00000{number}" for number in (1, 2, 3)]
     tree.run("tillbox-backup", user="tillbox-backup:tillbox-journal", TILLBOX_BACKUPS_KEPT=2)
@@ -197,7 +218,7 @@ def test_the_metrics_are_prometheus_text(tree):
 def test_a_restored_journal_has_what_the_backup_had(tree):
     newest = sorted((tree / "var/lib/tillbox-backup").iterdir())[-1].name
     restore = ("tillbox-restore", f"/var/lib/tillbox-backup/{newest}")
-    sell(2)
+    sell(tree, 2)
     assert tree.run(*restore, check=False).returncode == 1  # the box runs
     tree.stop_all()
     before = tree.run("tillbox-appliance", "verify", "--json").stdout
@@ -206,48 +227,48 @@ def test_a_restored_journal_has_what_the_backup_had(tree):
     assert json.loads(after)["last_sequence"] == json.loads(before)["last_sequence"] - 2
     assert tree.owner("/var/lib/tillbox/journal.db") == ("tillbox-appliance:tillbox-journal", "640")
     assert (tree / "var/lib/tillbox/replaced-1/journal.db").exists()
-    tree.start("appliance")
-    sell()
+    start(tree, "appliance")
+    sell(tree)
 
 
 def test_an_upgrade_keeps_settings_and_sales(tree):
     tree.stop_all()
     settings = (tree / "etc/tillbox/appliance.conf").read_text()
     before = tree.run("tillbox-appliance", "verify", "--json").stdout
-    tree.install(build(NEXT_VERSION))
+    tree.install(*build(NEXT_VERSION))
     assert tree.run("tillbox-appliance", "version").stdout.strip().endswith(NEXT_VERSION)
     assert (tree / "etc/tillbox/appliance.conf").read_text() == settings
     assert tree.run("tillbox-appliance", "verify", "--json").stdout == before
-    tree.start("appliance")
-    sell()
+    start(tree, "appliance")
+    sell(tree)
 
 
 def test_removed_it_leaves_settings_and_sales(tree):
     tree.stop_all()
-    tree.run("apt-get", "remove", "-y", "-qq", "tillbox")
+    tree.run("apt-get", "remove", "-y", "-qq", "tillbox", "tillbox-box")
     assert not (tree / "usr/bin/tillbox-appliance").exists()
     assert "till-1" in (tree / "etc/tillbox/appliance.conf").read_text()
     assert (tree / "var/lib/tillbox/journal.db").stat().st_size > 0
 
 
 def test_purged_without_an_answer_it_leaves_the_sales(tree):
-    done = tree.run("apt-get", "purge", "-y", "-qq", "tillbox")
+    done = tree.run("apt-get", "purge", "-y", "-qq", "tillbox", "tillbox-box")
     assert "the sales of this box stay in /var/lib/tillbox" in done.stdout + done.stderr
     assert (tree / "var/lib/tillbox/journal.db").stat().st_size > 0
     assert not (tree / "etc/tillbox").exists()
 
 
-def test_installed_again_it_goes_on_with_the_sales(tree, package):
-    tree.install(package)
-    set_up_box(tree)
-    tree.start("appliance")
-    sell()
+def test_installed_again_it_goes_on_with_the_sales(tree, packages):
+    tree.install(*packages)
+    (tree / "etc/tillbox/credentials/appliance/api-token").write_text("another-token-0123456789\n")
+    start(tree, "appliance")
+    sell(tree)
     tree.stop_all()
 
 
 def test_purged_with_an_explicit_answer_the_sales_go(tree):
     tree.run("debconf-set-selections", text="tillbox tillbox/remove-journal boolean true\n")
-    tree.run("apt-get", "purge", "-y", "-qq", "tillbox")
+    tree.run("apt-get", "purge", "-y", "-qq", "tillbox", "tillbox-box")
     left = [path for path in (tree / "var/lib").iterdir() if path.name.startswith("tillbox")]
     assert left == [] and not (tree / "etc/tillbox").exists()
     assert [path for path in (tree / "etc/systemd").rglob("*tillbox*")] == []

@@ -23,7 +23,8 @@ class Repeated(dict):
 
     def __setitem__(self, key, value):
         if isinstance(value, list) and key in self:
-            value = self[key] + [""] + value
+            before = self[key]
+            value = (before.split("\n") if isinstance(before, str) else before) + value
         super().__setitem__(key, value)
 
 
@@ -41,10 +42,11 @@ class Unit:
         self.settings = parser["Service"]
 
     def __getitem__(self, key):
-        return self.settings[key].strip()
+        """The last value: a drop-in's wins."""
+        return self.settings[key].strip().splitlines()[-1]
 
     def commands(self):
-        return [shlex.split(line) for line in self["ExecStart"].splitlines() if line]
+        return [shlex.split(line) for line in self.settings["ExecStart"].splitlines() if line]
 
 
 class Tree:
@@ -76,12 +78,18 @@ class Tree:
             raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def install(self, package):
-        """What README says, with the package as the only thing that isn't Debian's."""
-        shutil.copy(package, self / "root")
+    def give(self, *packages):
+        """Puts the packages where somebody who follows README has them, and no others."""
+        shutil.rmtree(self / "root/build", ignore_errors=True)
+        (self / "root/build").mkdir()
+        for package in packages:
+            shutil.copy(package, self / "root/build")
         self.run("apt-get", "update", "-qq")
+
+    def install(self, *packages):
+        self.give(*packages)
         return self.run("apt-get", "install", "-y", "-qq", "--no-install-recommends",
-                        f"/root/{package.name}")
+                        *(f"/root/build/{package.name}" for package in packages))
 
     def unit(self, name):
         return Unit(self.folder, name)

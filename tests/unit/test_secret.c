@@ -126,8 +126,9 @@ static void with_a_secret_the_memory_is_not_dumped(UNUSED void **state)
 static void a_password_in_a_url_is_found(UNUSED void **state)
 {
     static const char *const WITH[] = {
-        "amqp://u:p@host/", "postgresql://u:p@h:1/db?sslmode=require", "postgresql://:p@h",
-        "postgresql://u@h/db?password=p", "host=h password=p"};
+        "amqp://u:p@host/",  "postgresql://u:p@h:1/db?sslmode=require",
+        "postgresql://:p@h", "postgresql://u@h/db?password=p",
+        "host=h password=p", "amqp://u:pa/ss@host/"};
     static const char *const WITHOUT[] = {"amqp://u@host:5672/", "amqp://host:5672/v@host",
                                           "postgresql://u:@h/db",
                                           "postgresql://[::1]:5432/db?user=a@b", "host=h user=u"};
