@@ -13,7 +13,7 @@ BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
 DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables
-     iproute2 man-db shellcheck'
+     iproute2 man-db'
 
 case ${1:-} in
 run) wanted=$RUN ;;
