@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a task needs; silent and quick when all of them are there.
-# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|all
+# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|compose|all
 set -eu
 
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
@@ -13,10 +13,13 @@ BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
 DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables
-     iproute2 man-db shellcheck'
+     iproute2 man-db'
 
 # A nodejs of another origin brings its own npm, beside which Debian's can't be installed.
 command -v npm >/dev/null || TEST="$TEST nodejs npm"
+
+COMPOSE='docker.io docker-compose iptables mmdebstrap python3-pytest python3-yaml curl
+         postgresql-client-15'
 
 case ${1:-} in
 run) wanted=$RUN ;;
@@ -26,9 +29,10 @@ bench) wanted="$RUN $TEST $BENCH" ;;
 coverage) wanted="$RUN $TEST $COVERAGE" ;;
 fresh) wanted=$FRESH ;;
 deb) wanted="$RUN $DEB" ;;
+compose) wanted=$COMPOSE ;;
 all) wanted="$RUN $TEST $LINT $BENCH $FRESH $DEB" ;;
 *)
-    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|all" >&2
+    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|compose|all" >&2
     exit 2
     ;;
 esac

@@ -27,7 +27,8 @@ SLIM = ["--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=path-exclude=/u
         "--customize-hook=chroot \"$1\" sh -c 'apt-get install -y -qq usr-is-merged usrmerge- perl-"
         " && apt-get purge -y -qq \"libperl5*\" \"perl-modules*\" \"libfile-find-rule-perl*\"'"
         " >/dev/null 2>&1",
-        "--customize-hook=cp -L /etc/resolv.conf \"$1/etc/\"",
+        "--customize-hook=cp -L /etc/resolv.conf \"$1/etc/\"; apt-config dump |"
+        " grep -E '^Acquire::.*(Proxy|CaInfo|Verify)' >\"$1/etc/apt/apt.conf.d/90host\" || true",
         "--customize-hook=rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin"]
 
 

@@ -204,7 +204,7 @@ def test_prometheus_sees_everyone_and_nothing_is_wrong(stack):
                 for target in ask("/api/v1/targets").get("activeTargets", [])}
     wanted = {"appliance", "bridge", "inventory", "notification", "rabbitmq"}
     wait_until(lambda: jobs() == dict.fromkeys(wanted, "up"), 60, f"all targets, {jobs()}")
-    queues = ask("/api/v1/query?query=rabbitmq_queue_messages")["result"]
+    queues = ask("/api/v1/query?query=rabbitmq_detailed_queue_messages")["result"]
     assert "order.failed" in {row["metric"]["queue"] for row in queues}
     assert len(ask("/api/v1/rules")["groups"][0]["rules"]) >= 10
     assert ask("/api/v1/alerts")["alerts"] == []

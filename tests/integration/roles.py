@@ -6,8 +6,6 @@ import shlex
 import subprocess
 
 from box import ROOT
-from bridge import run_bridge
-from bridge import settings_of
 from central import as_user
 
 PSQL = ["/usr/bin/psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
@@ -79,8 +77,3 @@ def remove_logins(office):
     for user in office.api("GET", "/users"):
         if user["name"] in office.logins:
             office.api("DELETE", f"/users/{user['name']}")
-
-
-def declare_topology(office):
-    done = run_bridge("topology", environment=settings_of(office))
-    assert done.returncode == 0, done

@@ -28,7 +28,6 @@ from service import wait_until_taken
 ORDERS, CANCELS = 2000, 500
 PRODUCTS, INITIAL_STOCK = 5, 100000
 LOCATIONS = ["harbour", "harbour", "station"]  # of the boxes
-KILLS = 2  # of each victim
 SETTLE_SECONDS = 60
 
 
@@ -130,7 +129,7 @@ def test_stock_is_exact_after_everything_was_killed_at_random(servers, office, s
                         CANCELS // 3 + (number < CANCELS % 3), seed + number)
                 for number, (box, _) in enumerate(shops)]
     notification = notify(channels="log,webhook", **webhook)
-    chaos = Chaos(victims_of(servers, inventory, notification), seed, KILLS)
+    chaos = Chaos(victims_of(servers, inventory, notification), seed)
     for thread in [*shoppers, chaos]:
         thread.start()
     for shopper in shoppers:

@@ -13,7 +13,7 @@ from service import Service
 
 PROMETHEUS = ROOT / "firmware-config" / "central" / "prometheus"
 GRAFANA = ROOT / "firmware-config" / "central" / "grafana"
-BROKERS = {"rabbitmq_queue_messages"}  # asked of the real broker by the containers' test
+BROKERS = {"rabbitmq_detailed_queue_messages"}  # asked of the real broker by the containers' test
 
 
 def alerts():

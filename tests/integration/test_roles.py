@@ -17,12 +17,12 @@ from roles import PSQL
 from roles import add_box
 from roles import add_reader
 from roles import add_service
-from roles import declare_topology
 from roles import psql
 from roles import remove_logins
 from roles import url_of
 from service import Publisher
 from service import Service
+from service import declare_topology
 from service import wait_for_stock
 from service import wait_until_taken
 
