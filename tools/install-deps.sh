@@ -13,7 +13,7 @@ BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
 DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables
-     iproute2 man-db shellcheck'
+     iproute2 man-db'
 
 # A nodejs of another origin brings its own npm, beside which Debian's can't be installed.
 command -v npm >/dev/null || TEST="$TEST nodejs npm"

@@ -245,6 +245,18 @@ PLANTS = [
           "(void)0;", "make test TESTS=stop-rabbitmq-confirm", r'FAILED tests/integration/test_bridge_line'),
     Plant("api-undescribed", "docs/api/openapi.yaml", "/livez:", "/livezz:",
           "make test TESTS=test_openapi", r'(FAILED|ERROR) tests/integration/test_openapi'),
+
+    # the box as a machine
+    Plant("units-exposed", "firmware-config/systemd/tillbox-.service.d/sandbox.conf",
+          "CapabilityBoundingSet=\n", "CapabilityBoundingSet=~\n", "make units",
+          r'more exposed than 1\.5'),
+    Plant("units-unknown-word", "firmware-config/systemd/tillbox-bridge.service",
+          "Type=notify", "Type=notifies", "make units", r'Failed to parse service type'),
+    Plant("watchdog-blind", "core/watchdog.c", "part->seen || part->has_moved(part->context)",
+          "part->has_moved(part->context) || true", "make check TESTS=test_watchdog",
+          r'test_watchdog: .* FAILED'),
+    Plant("secret-dumped", "core/secret.c", "PR_SET_DUMPABLE, 0", "PR_SET_DUMPABLE, 1",
+          "make check TESTS=test_secret", r'test_secret: .* FAILED'),
 ]
 
 

@@ -392,7 +392,7 @@ const de = {
   'box.sink.running': 'läuft',
   'box.sink.down': 'nicht erreichbar',
   'box.sink.stopped': 'angehalten: braucht Hilfe',
-  'box.breaker': 'Sicherung',
+  'box.breaker': 'Schutzschalter',
   'box.breaker.closed': 'geschlossen',
   'box.breaker.open': 'offen',
   'box.breaker.half-open': 'halb offen',

@@ -4,13 +4,15 @@
 # the packages mmdebstrap, dosfstools, mtools, e2fsprogs and fdisk.
 #
 # usage: firmware-config/image/build-image.sh IMAGE PACKAGE.deb… [-- MMDEBSTRAP-ARGUMENT…]
-# The arguments after "--" are for mmdebstrap, such as a mirror. Write the image to the box's disk with
+# The variable KERNEL names another kernel's package. The arguments after "--" are for mmdebstrap, such as a mirror. Write the image to the box's disk with
 # dd; it starts by UEFI.
 set -euo pipefail
 recipe=$(cd "$(dirname "$0")" && pwd)
 ESP_MB=192
 ROOT_MB=1600
 DATA_MB=512 # grows to the end of the disk at the first start
+
+kernel=${KERNEL:-linux-image-amd64}
 
 image=$1
 shift
@@ -23,16 +25,12 @@ work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 tree=$work/tree
 
-# systemd-boot needs no more than its two files.
-# shellcheck disable=SC2016 # for the hooks' shells
-mmdebstrap --variant=minbase --skip=check/qemu \
-    --include=linux-image-amd64,initramfs-tools,systemd-sysv,systemd-boot-efi,systemd-resolved \
+# systemd-boot needs no more than its two files. The hooks let apt see the packages from in there.
+included=$(IFS=, && echo "${packages[*]}")
+mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount \
+    --include="$kernel",initramfs-tools,systemd-sysv,systemd-boot-efi,systemd-resolved \
     --include=udev,dbus,kmod,iproute2,ca-certificates,e2fsprogs,fdisk,openssh-server \
-    --customize-hook="mkdir -p \"\$1/root/packages\"" \
-    --customize-hook="cp ${packages[*]} \"\$1/root/packages/\"" \
-    --customize-hook='chroot "$1" sh -c "apt-get install -y --no-install-recommends /root/packages/*.deb"' \
-    --customize-hook='rm -rf "$1/root/packages"' \
-    bookworm "$tree" "$@"
+    --include="$included" bookworm "$tree" "$@"
 
 cp -r --no-preserve=mode,ownership "$recipe/tree/." "$tree/"
 # Who this box is comes at its first start, and lasts as long as the data do.

@@ -6,34 +6,14 @@ import json
 import pytest
 
 from box import wait_until
-from peer_server import PeerServer
-from peer_server import raw_answer
-from service import Service
 from service import wait_for_stock
 
 SHOP = "harbour"
 
 
 @pytest.fixture
-def receiver():
-    with PeerServer(lambda _: raw_answer(204)) as server:
-        yield server
-
-
-@pytest.fixture
 def inventory(office, make_inventory):
     return make_inventory(office)
-
-
-@pytest.fixture
-def notification(office, inventory, receiver, tmp_path):
-    secret = tmp_path / "secret"
-    secret.write_text("a secret between shop and receiver")
-    service = Service(tmp_path, office, "notification", "--status-listen",
-                      TILLBOX_NOTIFICATION_CHANNELS="log,webhook",
-                      TILLBOX_WEBHOOK_URL=receiver.url, TILLBOX_WEBHOOK_SECRET_FILE=str(secret))
-    yield service.start()
-    assert service.stop() == 0
 
 
 @pytest.fixture
@@ -48,7 +28,8 @@ def make_till(office, inventory, make_box, make_bridge):
 
 
 def test_an_order_reaches_stock_and_customer_and_so_does_its_cancellation(
-        office, make_till, notification, receiver):
+        office, make_till, notify, receiver, webhook):
+    notification = notify(channels="log,webhook", **webhook)
     till = make_till("till")
     till.add_product(stock=50)
     wait_for_stock(office, {1: 50}, location=SHOP)

@@ -1,4 +1,4 @@
-"""A box that asks an inventory service before it sells, and the many ways in which that may fail."""
+"""A box that asks an inventory service before it sells, and the ways in which that may fail."""
 
 import concurrent.futures
 import subprocess
@@ -170,7 +170,8 @@ def test_connections_are_used_again(asking_box, peer):
     lambda _: json_answer({"stock": 5}), lambda _: json_answer({"product_id": 2, "stock": 5}),
     lambda _: json_answer({"product_id": 1, "stock": "5"}),
     lambda _: json_answer({"product_id": 1, "stock": 5.5}), lambda _: json_answer([]),
-    lambda _: b"HTTP/1.1 200 -\r\n" + b"X: " + b"x" * 50_000 + b"\r\n\r\n", lambda _: b"SSH-2.0\r\n",
+    lambda _: b"HTTP/1.1 200 -\r\n" + b"X: " + b"x" * 50_000 + b"\r\n\r\n",
+    lambda _: b"SSH-2.0\r\n",
 ], ids=["hangs", "drips", "closes", "500", "401", "204", "redirects", "huge", "half-json",
         "no-product", "another-product", "text-stock", "fraction", "list", "headers", "no-http"])
 def test_whatever_it_does_the_sale_is_made_within_the_deadline(asking_box, peer, behaviour):
@@ -322,8 +323,9 @@ def test_a_stop_answers_the_sales_that_wait(asking_box, peer):
 
 
 def test_the_environments_proxy_is_not_used(make_box, peer):
+    nowhere = "http://127.0.0.1:1"
     box = make_box("--inventory-url", peer.url,
-                   environment={"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"})
+                   environment={"http_proxy": nowhere, "ALL_PROXY": nowhere})
     box.add_product()
     sell_checked(box, "remote")
 

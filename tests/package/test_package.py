@@ -66,7 +66,8 @@ def follow_readme(tree):
         if command == "tillbox-appliance check":
             continue  # there is no journal yet, as nothing has been started in here
         tree.run("sh", "-c", f"cd /root && {command}".replace(
-            "apt-get install ", "apt-get install -y -qq --no-install-recommends "))
+            "apt-get install ", "apt-get install -y -qq --no-install-recommends "),
+                 SYSTEMD_OFFLINE=1)  # so that systemctl knows it, too
 
 
 def start(tree, *names):
