@@ -190,7 +190,7 @@ fresh: ## make run and make test in a clean Debian tree
 	tests/fresh/fresh_system.sh
 
 .PHONY: compose-test
-compose-test: ## docker-compose.yml for real, on a Docker engine of its own (root; ends with 3 without one)
+compose-test: ## docker-compose.yml for real, on a Docker engine of its own, as root
 	tools/install-deps.sh compose
 	$(PYTHON) tests/compose/run.py $(ARGS)
 

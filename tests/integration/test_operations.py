@@ -131,7 +131,8 @@ def test_messages_are_in_order_failed(operator, office, box, make_bridge):
         publisher.channel.basic_publish("order.dlx", "order.failed", json.dumps(event),
                                         pika.BasicProperties(type=event["event_type"],
                                                              message_id=event["event_id"]))
-    assert "order.failed" in operator.look(heading) and not operator.is_over(heading)
+    wait_until(lambda: not operator.is_over(heading), 15, "the message among what is counted")
+    assert "order.failed" in operator.look(heading)
     operator.do(heading)
     operator.wait_until_over(heading)
     assert [message.properties.message_id for message in office.tap()] == [event["event_id"]]
