@@ -189,6 +189,11 @@ selftest: ## plant a fault for each gate and see it go red
 fresh: ## make run and make test in a clean Debian tree
 	tests/fresh/fresh_system.sh
 
+.PHONY: compose-test
+compose-test: ## docker-compose.yml for real, on a Docker engine of its own (root; ends with 3 without one)
+	tools/install-deps.sh compose
+	$(PYTHON) tests/compose/run.py $(ARGS)
+
 .PHONY: format
 format: ## apply clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -158,8 +158,7 @@ static enum stock_check_outcome ask(struct remote_stock *remote, const struct ti
  * since. */
 static bool is_stale(struct stock_check *check, const struct ticket *ticket)
 {
-    return check->closed || ticket->generation != check->breaker.generation ||
-           now_of(check) >= ticket->due_ms;
+    return ticket->generation != check->breaker.generation || now_of(check) >= ticket->due_ms;
 }
 
 /* Waits for a sale. False when there is none left and the check is closed. */

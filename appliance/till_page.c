@@ -12,7 +12,6 @@ static const struct http_header HEADERS[] = {
      " frame-ancestors 'none'; base-uri 'none'; form-action 'none';"
      " require-trusted-types-for 'script'; trusted-types 'none'"},
     {"Referrer-Policy", "no-referrer"},
-    {"Cross-Origin-Opener-Policy", "same-origin"},
     {"Cross-Origin-Resource-Policy", "same-origin"},
     {"Vary", "Accept-Encoding"},
     {NULL, NULL},

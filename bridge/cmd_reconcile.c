@@ -133,7 +133,7 @@ static enum result repair(struct comparison *comparison, struct ledger *ledger, 
         result = send_again(comparison->settings, &comparison->stock, ledger, &stock, error);
     if (result != RESULT_OK)
         return result;
-    fprintf(stderr, "reconcile: %lld sent\n", (long long)(events.sent + stock.sent));
+    fprintf(stderr, "reconcile: %lld sent\n", (long long)events.sent + (long long)stock.sent);
     comparison->report.missing -= events.sent;
     if (stock.sent == (int64_t)comparison->stock.count)
         comparison->stock_report.missing = 0;

@@ -1,5 +1,6 @@
 #include "bridge/envelope.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,7 @@ static enum result read_lines(const struct json *items, struct envelope *envelop
     size_t count = 0;
     for (const struct json *item = json_first(items); item; item = json_next(item))
         count++;
+    assert(count > 0); /* form_array() has seen to it */
     envelope->lines = calloc(count, sizeof *envelope->lines);
     if (!envelope->lines)
         return RESULT_NO_MEMORY;

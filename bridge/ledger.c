@@ -45,8 +45,10 @@ extern const size_t SCHEMA_BRIDGE_count;
     X(REOPEN,                                                                                      \
       "UPDATE parked SET state = 'refused', dead_lettered = 1, settled_at_ms = NULL,"              \
       " settled_reason = NULL, reason = 'head office was restored: it may lack this replay'"       \
-      " WHERE sink = ?1 AND sequence <= ?2 AND state = 'delivered'"                                \
-      " AND ?2 < (SELECT cursor FROM sinks WHERE name = ?1)")                                      \
+      " WHERE sink = ?1 AND sequence <= ?2 AND state = 'delivered' AND"                            \
+      " (SELECT count(*) FROM parked p, sinks s WHERE p.sink = ?1 AND s.name = ?1"                 \
+      "  AND p.sequence > ?2 AND p.sequence <= s.cursor)"                                          \
+      " < (SELECT cursor FROM sinks WHERE name = ?1) - ?2")                                        \
     X(REWIND, "UPDATE sinks SET cursor = ?2, delivered = ?2 - start_sequence -"                    \
               " (SELECT count(*) FROM parked WHERE sink = ?1 AND sequence <= ?2), cursor_hash = "  \
               "?3 WHERE name = ?1")                                                                \
@@ -360,13 +362,13 @@ enum result ledger_rewind(struct ledger *ledger, const char *sink,
     enum result result = begin(ledger, error);
     if (result != RESULT_OK)
         return result;
-    struct statement *forget = statement_for(ledger, LEDGER_FORGET_DELIVERED, sink);
-    statement_bind_int(forget, 2, cursor->sequence);
-    result = statement_run(forget, error);
     struct statement *reopen = statement_for(ledger, LEDGER_REOPEN, sink);
     statement_bind_int(reopen, 2, cursor->sequence);
+    result = statement_run(reopen, error);
+    struct statement *forget = statement_for(ledger, LEDGER_FORGET_DELIVERED, sink);
+    statement_bind_int(forget, 2, cursor->sequence);
     if (result == RESULT_OK)
-        result = statement_run(reopen, error);
+        result = statement_run(forget, error);
     struct statement *update = statement_for(ledger, LEDGER_REWIND, sink);
     statement_bind_int(update, 2, cursor->sequence);
     statement_bind_blob(update, 3, cursor->hash, SHA256_SIZE);

@@ -92,8 +92,8 @@ MUST_CHECK enum result ledger_park(struct ledger *ledger, const char *sink,
                                    const struct parked *parked, size_t count, struct error *error);
 
 /* The peer has more or less than the cursor says: starts again at `cursor`. What a replay had
- * delivered beyond it is pending again. If the peer has less, it may have lost what replays
- * delivered before it too: such rows are open again. */
+ * delivered beyond it is pending again. If the peer has lost what was delivered in its turn, it may
+ * have lost what replays delivered before it too: such rows are open again. */
 MUST_CHECK enum result ledger_rewind(struct ledger *ledger, const char *sink,
                                      const struct ledger_place *cursor, struct error *error);
 

@@ -39,11 +39,13 @@ struct sender {
 struct notifier {
     struct notifier_options options;
     struct pg_options postgres;
+    struct latch break_off; /* ends what waits for the database */
     struct sender *senders[CHANNEL_COUNT * NOTIFIER_THREADS_MAX];
     size_t sender_count;
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;
     uint64_t nudges;
+    int running; /* senders that have not ended */
     bool stopping;
     struct notifier_stats stats;
 };
@@ -64,13 +66,17 @@ static uint64_t nudges_of(struct notifier *notifier)
     return nudges;
 }
 
+static struct timespec time_in(const struct notifier *notifier, int64_t duration_ms)
+{
+    int64_t ns = clock_monotonic_ns(notifier->options.clock) + duration_ms * 1000000;
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000)};
+}
+
 /* Until the time is over, the notifier stops, or there has been another nudge than `seen`. */
 static void wait_for(struct notifier *notifier, int64_t duration_ms, uint64_t seen)
 {
-    struct timespec until;
-    int64_t until_ns = clock_monotonic_ns(notifier->options.clock) + duration_ms * 1000000;
-    until.tv_sec = (time_t)(until_ns / 1000000000);
-    until.tv_nsec = (long)(until_ns % 1000000000);
+    const struct timespec until = time_in(notifier, duration_ms);
     pthread_mutex_lock(&notifier->lock);
     while (!notifier->stopping && notifier->nudges == seen)
         if (pthread_cond_timedwait(&notifier->wake, &notifier->lock, &until) != 0)
@@ -258,6 +264,10 @@ static void *run(void *context)
         else if (!send_batch(sender))
             rest(sender, seen);
     }
+    pthread_mutex_lock(&notifier->lock);
+    notifier->running--;
+    pthread_mutex_unlock(&notifier->lock);
+    pthread_cond_broadcast(&notifier->wake);
     return NULL;
 }
 
@@ -287,11 +297,15 @@ static enum result start_sender(struct notifier *notifier, enum channel_kind kin
     buf_init(&sender->text, NOTIFICATION_TEXT_MAX);
     const struct notifier_options *options = &notifier->options;
     enum result result = channel_new(kind, options->settings, options->clock, &sender->channel);
+    pthread_mutex_lock(&notifier->lock);
     if (result == RESULT_OK && pthread_create(&sender->thread, NULL, run, sender) != 0)
         result = RESULT_NO_MEMORY;
-    if (result == RESULT_OK)
+    if (result == RESULT_OK) {
         notifier->senders[notifier->sender_count++] = sender;
-    else
+        notifier->running++;
+    }
+    pthread_mutex_unlock(&notifier->lock);
+    if (result != RESULT_OK)
         sender_free(sender);
     return result;
 }
@@ -313,8 +327,14 @@ enum result notifier_start(const struct notifier_options *options, struct notifi
     enum result result = notifier ? RESULT_OK : RESULT_NO_MEMORY;
     if (!notifier)
         return result;
+    result = latch_init(&notifier->break_off);
+    if (result != RESULT_OK) {
+        free(notifier);
+        return error_set(error, result, "no descriptor is left");
+    }
     notifier->options = *options;
     notifier->postgres = *options->postgres;
+    notifier->postgres.break_off = &notifier->break_off;
     notifier->postgres.application_name = "tillbox-notifier";
     init_wake(notifier);
     for (int kind = 0; kind < CHANNEL_COUNT; kind++)
@@ -344,19 +364,32 @@ void notifier_stats(struct notifier *notifier, struct notifier_stats *ret_stats)
     pthread_mutex_unlock(&notifier->lock);
 }
 
+/* A try comes to its end by itself; what waits for a database that hangs is then broken off. */
+static void end_senders(struct notifier *notifier)
+{
+    const struct timespec until =
+        time_in(notifier, notifier->options.settings->notification_timeout_ms + NOTIFIER_MARK_MS);
+    pthread_mutex_lock(&notifier->lock);
+    notifier->stopping = true;
+    pthread_cond_broadcast(&notifier->wake);
+    while (notifier->running > 0)
+        if (pthread_cond_timedwait(&notifier->wake, &notifier->lock, &until) != 0)
+            break;
+    pthread_mutex_unlock(&notifier->lock);
+    latch_raise(&notifier->break_off);
+}
+
 void notifier_stop(struct notifier *notifier)
 {
     if (!notifier)
         return;
-    pthread_mutex_lock(&notifier->lock);
-    notifier->stopping = true;
-    pthread_mutex_unlock(&notifier->lock);
-    pthread_cond_broadcast(&notifier->wake);
+    end_senders(notifier);
     for (size_t i = 0; i < notifier->sender_count; i++) {
         pthread_join(notifier->senders[i]->thread, NULL);
         sender_free(notifier->senders[i]);
     }
     pthread_cond_destroy(&notifier->wake);
     pthread_mutex_destroy(&notifier->lock);
+    latch_done(&notifier->break_off);
     free(notifier);
 }

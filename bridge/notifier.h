@@ -16,6 +16,7 @@
 enum {
     NOTIFIER_THREADS_MAX = 4,       /* of a channel */
     NOTIFIER_IDLE_MS = 1000,        /* how soon is seen what became due without a nudge */
+    NOTIFIER_MARK_MS = 1000,        /* a stop waits so much longer than a try takes */
     NOTIFIER_CLAIM_SLACK_MS = 5000, /* a claim lasts this much longer than a try */
 };
 

@@ -40,10 +40,11 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg,
                          struct error *error) MUST_CHECK;
 void pg_close(struct pg *pg);
 
-/* Runs one statement with text parameters (NULL for NULL). `ret_rows` may be NULL; otherwise the
- * caller frees it. On anything but DELIVERY_DONE, `error` tells the cause and pg_sqlstate() its
- * code; after DELIVERY_DOWN the connection is of no more use. 40001 and 40P01 come as
- * DELIVERY_TRANSIENT, classes 22 and 23 as DELIVERY_REFUSED, everything else as DELIVERY_DOWN. */
+/* Runs one statement, a transaction of its own, with text parameters (NULL for NULL). `ret_rows`
+ * may be NULL; otherwise the caller frees it. On anything but DELIVERY_DONE, `error` tells the
+ * cause and pg_sqlstate() its code; after DELIVERY_DOWN the connection is of no more use. 40001 and
+ * 40P01 come as DELIVERY_TRANSIENT, classes 22 and 23 as DELIVERY_REFUSED, everything else as
+ * DELIVERY_DOWN. */
 enum delivery pg_run(struct pg *pg, const char *sql, size_t count, const char *const values[],
                      struct pg_rows **ret_rows, struct error *error) MUST_CHECK;
 

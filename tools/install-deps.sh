@@ -1,19 +1,25 @@
 #!/bin/sh
 # Installs the Debian packages that a task needs; silent and quick when all of them are there.
-# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|all
+# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|compose|all
 set -eu
 
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
      libssl-dev libcurl4-openssl-dev libpq-dev librabbitmq-dev libsystemd-dev'
 TEST='libcmocka-dev gdb openssl python3 python3-pytest python3-jsonschema python3-yaml curl sqlite3
       postgresql-15 postgresql-client-15 rabbitmq-server pgbouncer python3-pika python3-pytest-xdist
-      python3-aiosmtpd'
+      python3-aiosmtpd prometheus chromium fonts-liberation'
 LINT='clang clang-format clang-tidy cppcheck shellcheck python3-pyflakes libclang-rt-14-dev git'
 BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
 DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables
      iproute2 man-db'
+
+# A nodejs of another origin brings its own npm, beside which Debian's can't be installed.
+command -v npm >/dev/null || TEST="$TEST nodejs npm"
+
+COMPOSE='docker.io docker-compose iptables mmdebstrap python3-pytest python3-yaml curl
+         postgresql-client-15'
 
 case ${1:-} in
 run) wanted=$RUN ;;
@@ -23,9 +29,10 @@ bench) wanted="$RUN $TEST $BENCH" ;;
 coverage) wanted="$RUN $TEST $COVERAGE" ;;
 fresh) wanted=$FRESH ;;
 deb) wanted="$RUN $DEB" ;;
+compose) wanted=$COMPOSE ;;
 all) wanted="$RUN $TEST $LINT $BENCH $FRESH $DEB" ;;
 *)
-    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|all" >&2
+    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|compose|all" >&2
     exit 2
     ;;
 esac

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 # What `make lint` was given isn't meant for the builds below.
 unset MAKEFLAGS MFLAGS MAKELEVEL BUILD
 
-GATES=(format gcc clang analyzer tidy cppcheck shellcheck pyflakes text layers sizes)
+GATES=(format gcc clang analyzer tidy cppcheck shellcheck pyflakes page text layers sizes)
 PROGRAMS=('core/*.c' 'appliance/*.c' 'bridge/*.c')
 PYTHON=${PYTHON:-/usr/bin/python3}
 JOBS=$(nproc)
@@ -40,8 +40,22 @@ tidy() {
 
 # git grep ends with 1 when it finds nothing, with more when it couldn't look.
 no_text() {
-    git grep --untracked -nIE "$1"
+    git grep --untracked -nIE "$@"
     [ $? -eq 1 ]
+}
+
+no_text_in() {
+    no_text "$2" -- "$1"
+}
+
+# The till page: modules that parse, text that never becomes markup, nothing inline, files of a size
+# to read in one go.
+page() {
+    files 'appliance/page/*.js' 'tests/browser/*.mjs' | xargs -d '\n' -n 1 node --check &&
+        no_text_in appliance/page '(inner|outer)HTML|insertAdjacent|document\.write|\beval\b' &&
+        no_text_in appliance/page '<script>|<style|[[:space:]](style|on[a-z]+)="|https?://[^w]' &&
+        files 'appliance/page/*' ':!appliance/page/strings.js' | xargs -d '\n' \
+            awk 'FNR == 401 {print FILENAME ": more than 400 lines"; bad = 1} END {exit bad}'
 }
 
 # The analyzer runs after the optimizer, which would remove some of what there is to find.
@@ -59,6 +73,7 @@ check() {
         ;;
     shellcheck) shell_scripts | sort -u | xargs -d '\n' shellcheck --external-sources ;;
     pyflakes) files '*.py' | xargs -d '\n' "$PYTHON" -m pyflakes ;;
+    page) page ;;
     text) no_text '\b(TO[D]O|FI[X]ME|X[X]X)\b|[[:space:]]+$' ;;
     layers) tools/layers.py ;;
     sizes) tools/sizes.py ;;

@@ -35,6 +35,7 @@ for ((tries = 0; tries < 100; tries++)); do
 Tillbox is running; its journal is in ./var. Ctrl-C stops it. Where every sale is on its way to
 head office: build/bridge status --data-dir var
 
+  till       http://$orders/
   orders     http://$orders/orders
   inventory  http://$inventory/products
   status     http://$orders/status

@@ -64,12 +64,18 @@ function drawLine(box) {
 
 const momentOr = (text) => (text ? formatMoment(text) : t('box.never'));
 
-function sinkElement(sink) {
+/** What the state was when the bridge ended says nothing of now. */
+function stateFact(sink, isRunning) {
+  if (!isRunning) return [t('box.sink_state'), t('box.state.bridge'), 'badge warn'];
   const kind = { running: 'good', starting: '' }[sink.state] ?? 'bad';
+  return [t('box.sink_state'), t(`box.sink.${sink.state}`), `badge ${kind}`];
+}
+
+function sinkElement(sink, isRunning) {
   return el('section', { class: 'sink' },
     el('h3', {}, t(`box.sink.${sink.name}`)),
     facts([
-      [t('box.sink_state'), t(`box.sink.${sink.state}`), `badge ${kind}`],
+      stateFact(sink, isRunning),
       [t('box.breaker'), t(`box.breaker.${sink.breaker}`),
         `badge ${sink.breaker === 'closed' ? 'good' : 'bad'}`],
       [t('box.pending'), formatNumber(sink.pending)],
@@ -164,7 +170,8 @@ export function render() {
   const box = status.last();
   if (byId('box').hidden || !box) return;
   drawLine(box);
-  draw('box-sinks', box.bridge.sinks ?? [], (sinks) => sinks.map(sinkElement));
+  draw('box-sinks', box.bridge, ({ sinks = [], bridge_running: isRunning }) =>
+    sinks.map((sink) => sinkElement(sink, isRunning)));
   byId('box-sinks-card').hidden = (box.bridge.sinks ?? []).length === 0;
   draw('box-todo', todos(box), todoElements);
   drawParked(box);

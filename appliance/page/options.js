@@ -73,7 +73,7 @@ export function openOptions() {
 /** Asks for the token until it is right; then the page begins again. */
 export function openLogin() {
   if (document.getElementById('login')) return;
-  const token = field(t('login.title'), { type: 'password', autocomplete: 'current-password' });
+  const token = field(t('login.token'), { type: 'password', autocomplete: 'current-password' });
   const remember = el('input', { type: 'checkbox' });
   const form = el('form', { class: 'stack', id: 'login', novalidate: true },
     el('p', {}, t('login.text')), token.element,

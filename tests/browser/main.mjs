@@ -2,3 +2,7 @@
 import './test_till.mjs';
 import './test_stock.mjs';
 import './test_outbox.mjs';
+import './test_box.mjs';
+import './test_access.mjs';
+import './test_looks.mjs';
+import './test_speed.mjs';

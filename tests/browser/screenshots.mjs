@@ -50,16 +50,28 @@ const STEPS = {
   async options(page) {
     await page.click('#options');
   },
+  async away(page, box) {
+    await page.click('dialog .icon');
+    await page.click('#tab-till');
+    await box.kill();
+    if (await page.locator('#cart-back').isVisible()) await page.click('#cart-back');
+    await touch(page, 'Espresso');
+    if (await page.locator('#cart-open').isVisible()) await page.click('#cart-open');
+    await page.click('#cart-sell');
+    await page.waitForSelector('#pending:not([hidden])');
+    await page.waitForSelector('#banner:not([hidden])');
+  },
 };
 
 async function shoot(browser, box, size, colorScheme) {
   const { context } = await openProfile(browser, { origin: box.url, size, colorScheme });
   const page = await openPage(context, box.url);
   for (const [name, step] of Object.entries(STEPS)) {
-    await step(page);
+    await step(page, box);
     await page.screenshot({ path: path.join(folder, `${name}-${size}-${colorScheme}.png`) });
   }
   await context.close();
+  await box.start();
 }
 
 const box = await new Box('--shop-name', 'Corner Bakery').start();

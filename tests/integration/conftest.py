@@ -6,6 +6,9 @@ from bridge import create_template
 from bridge import open_office
 from bridge import settings_of
 from central import Servers
+from peer_server import PeerServer
+from peer_server import raw_answer
+from service import WEBHOOK_SECRET
 from service import Service
 from service import declare_topology
 
@@ -90,6 +93,42 @@ def make_inventory(tmp_path):
     yield make
     codes = [service.stop() for service in services
              if service.process and service.process.poll() is None]
+    assert all(code == 0 for code in codes), f"exit codes {codes}"
+
+
+@pytest.fixture
+def receiver():
+    """Takes webhooks: 204, unless the test says otherwise."""
+    with PeerServer(lambda _: raw_answer(204)) as server:
+        yield server
+
+
+@pytest.fixture
+def webhook(receiver, tmp_path):
+    """The settings that lead a notification service to `receiver`."""
+    secret = tmp_path / "secret"
+    secret.write_text(WEBHOOK_SECRET + "\n")
+    secret.chmod(0o600)
+    return {"TILLBOX_WEBHOOK_URL": receiver.url + "/orders",
+            "TILLBOX_WEBHOOK_SECRET_FILE": str(secret)}
+
+
+@pytest.fixture
+def notify(office, tmp_path):
+    """Starts `bridge notification`, as many as asked for, with quick retries; each must end
+    cleanly."""
+    services = []
+    declare_topology(office)
+
+    def make(*arguments, channels="log", **settings):
+        quick = {"TILLBOX_NOTIFICATION_RETRY_MS": "50", "TILLBOX_NOTIFICATION_TIMEOUT_MS": "500"}
+        service = Service(tmp_path, office, "notification", "--status-listen", *arguments,
+                          TILLBOX_NOTIFICATION_CHANNELS=channels, **{**quick, **settings})
+        services.append(service.start())
+        return service
+
+    yield make
+    codes = [service.stop() for service in services if service.process.poll() is None]
     assert all(code == 0 for code in codes), f"exit codes {codes}"
 
 

@@ -62,8 +62,8 @@ class Operation:
 class Contract:
     """The file, and whether something is as it says. A fault is a sentence."""
 
-    def __init__(self):
-        self.document = yaml.safe_load(FILE.read_text())
+    def __init__(self, file=FILE):
+        self.document = yaml.safe_load(file.read_text())
         self.operations = {operation.id: operation for operation in (
             Operation(self.document, path, method)
             for path, item in self.document["paths"].items()
@@ -220,8 +220,8 @@ class Client:
         connection.connect()
         return connection
 
-    def send(self, operation_id, body=None, *, service=None, id=1, headers=(), connection=None,
-             **query):
+    def send(self, operation_id, body=None, *, service=None, id=1, location="harbour", headers=(),
+             connection=None, **query):
         """Sends a request, on a connection of its own if none is given. A body that isn't text
         goes as JSON. A header may come twice; `headers` with a Host replace the usual one."""
         operation = self.contract.operations[operation_id]
@@ -230,7 +230,7 @@ class Client:
         if body is not None and not isinstance(body, str):
             self.sent.append((operation, body))
             body = json.dumps(body)
-        target = operation.path.replace("{id}", str(id))
+        target = operation.path.replace("{id}", str(id)).replace("{location}", location)
         if query:
             target += "?" + urllib.parse.urlencode(query)
         names = {name.lower() for name, _ in headers}

@@ -18,6 +18,7 @@ from central import connected
 
 JOURNAL = "0197d0f2-6a31-7f08-9d44-51b7e0c2a893"
 LOCATION = "harbour"
+WEBHOOK_SECRET = "a secret between shop and receiver"
 
 
 class Service(Bridge):

@@ -92,8 +92,12 @@ def test_a_database_that_cannot_work_gets_the_same_batch_until_it_can(office, pu
                  "CREATE VIEW products AS SELECT * FROM products_gone WHERE false")
     sell(publisher, 50)
     wait_for_peer(inventory, "postgres", "down")
-    wait_until(lambda: inventory.status()["postgres"]["breaker"] == "open", 20)
+    wait_until(lambda: sum(line["breaker"] == "open" for line in
+                           inventory.log_events("consumer.peer")) >= 2, 20, "a second trip")
     wait_until(lambda: office.queue_length(QUEUE) == 50)
+    with connected(office.amqp_url) as connection:
+        _, properties, _ = connection.channel().basic_get(QUEUE)
+        assert properties.headers["x-delivery-count"] <= 2
     office.query("DROP VIEW products; ALTER TABLE products_gone RENAME TO products")
     wait_for_stock(office, {1: -55}, RECOVERY_SECONDS)
     with connected(office.amqp_url) as connection:

@@ -28,7 +28,6 @@ from service import wait_until_taken
 ORDERS, CANCELS = 2000, 500
 PRODUCTS, INITIAL_STOCK = 5, 100000
 LOCATIONS = ["harbour", "harbour", "station"]  # of the boxes
-KILLS = 2  # of each victim
 SETTLE_SECONDS = 60
 
 
@@ -101,20 +100,36 @@ def check_logs(office, shops):
                           for product_id, change in moves_of(event))
 
 
-def victims_of(servers, inventory):
-    """Who is killed; each of head office's services has its place here."""
-    return [service_victim(inventory), broker_victim(servers), database_victim(servers)]
+def check_notifications(office, shops, receiver):
+    """One for each order's event and channel, each sent, and told to the receiver under one key."""
+    wanted = sorted(event["event_id"] for location in set(LOCATIONS)
+                    for event in events_at(shops, location)
+                    if event["event_type"].startswith("order."))
+    wait_until(lambda: office.number("SELECT count(*) FROM notifications WHERE status = 'sent'")
+               == 2 * len(wanted), SETTLE_SECONDS, "every notification sent")
+    for channel in ("log", "webhook"):
+        assert sorted(row[0] for row in office.query(
+            f"SELECT event_id FROM notifications WHERE channel = '{channel}'")) == wanted
+    assert sorted({request.headers["idempotency-key"] for request in receiver.requests}) \
+        == [event_id + "-webhook" for event_id in wanted]
+
+
+def victims_of(servers, *services):
+    """Who is killed."""
+    return [*map(service_victim, services), broker_victim(servers), database_victim(servers)]
 
 
 def test_stock_is_exact_after_everything_was_killed_at_random(servers, office, shops,
-                                                             make_inventory):
+                                                             make_inventory, notify,
+                                                             receiver, webhook):
     seed = int.from_bytes(os.urandom(4), "big")
     print("seed", seed)
     inventory = make_inventory(office)
     shoppers = [Shopper(box, ORDERS // 3 + (number < ORDERS % 3),
                         CANCELS // 3 + (number < CANCELS % 3), seed + number)
                 for number, (box, _) in enumerate(shops)]
-    chaos = Chaos(victims_of(servers, inventory), seed, KILLS)
+    notification = notify(channels="log,webhook", **webhook)
+    chaos = Chaos(victims_of(servers, inventory, notification), seed)
     for thread in [*shoppers, chaos]:
         thread.start()
     for shopper in shoppers:
@@ -126,6 +141,8 @@ def test_stock_is_exact_after_everything_was_killed_at_random(servers, office, s
     wait_until_taken(office, seconds=SETTLE_SECONDS)
     check_stock(office, shops)
     check_logs(office, shops)
+    wait_until_taken(office, "notification.order.queue", SETTLE_SECONDS)
+    check_notifications(office, shops, receiver)
     assert office.queue_length("order.failed") == 0
     for box, _ in shops:
         code, (report,) = reconcile(box, office)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HTTP_CLIENT_PATIENCE_MS = 5000, HTTP_CLIENT_BYTES_MAX = 32 << 10 };
+enum { HTTP_CLIENT_PATIENCE_MS = 5000, HTTP_CLIENT_BYTES_MAX = 64 << 10 };
 
 struct http_client {
     int socket;
@@ -17,8 +17,8 @@ struct http_client {
 
 struct http_answer {
     int status;
-    char head[4096]; /* status line and headers */
-    char body[8192]; /* with a NUL */
+    char head[4096];     /* status line and headers */
+    char body[48 << 10]; /* with a NUL */
     size_t body_size;
 };
 

@@ -7,6 +7,7 @@
 #include "appliance/api.h"
 #include "appliance/guard.h"
 #include "appliance/router.h"
+#include "appliance/till_page.h"
 #include "tests/support/appliance_fixture.h"
 #include "tests/support/http_client.h"
 
@@ -44,6 +45,8 @@ static int set_up(UNUSED void **state)
     assert_int_equal(request_do_once(request_order(&fixture, 1, 1, 1)), 201);
     settings = (struct settings){.orders_listen = {"192.0.2.1", 8081},
                                  .inventory_listen = {"2001:db8::1", 8082},
+                                 .currency = (char[]){"EUR"},
+                                 .data_dir = fixture.folder.path,
                                  .allowed_hosts = {allowed_hosts, ARRAY_LENGTH(allowed_hosts)}};
     memset(&api, 0, sizeof api);
     api.settings = &settings;
@@ -54,6 +57,7 @@ static int set_up(UNUSED void **state)
     assert_ok(integrity_start(fixture.folder.path, true, &api.integrity, NULL));
     assert_ok(accounts_new(&api.accounts));
     accounts_refresh(api.accounts, fixture.folder.path, fixture.folder.path);
+    assert_ok(history_new(fixture.folder.path, FIXTURE_NOW_MS, &api.history, NULL));
     start_service(ORDERS, SERVICE_ORDERS, "127.0.0.1");
     start_service(INVENTORY, SERVICE_INVENTORY, "127.0.0.1");
     return 0;
@@ -68,6 +72,7 @@ static int tear_down(UNUSED void **state)
     }
     integrity_stop(api.integrity);
     accounts_free(api.accounts);
+    history_free(api.history);
     fixture_done(&fixture);
     return 0;
 }
@@ -249,6 +254,73 @@ static void probes_need_no_token_and_all_else_does(UNUSED void **state)
         assert_int_equal(ask(INVENTORY, "GET", CLOSED[i], "Host: localhost\r\n"), 401);
 }
 
+static void the_till_page_s_files_need_no_token_and_what_it_asks_for_does(UNUSED void **state)
+{
+    static const char *const DATA[] = {"/settings", "/parked", "/history", "/orders/latest"};
+    settings.api_token = token;
+    for (size_t i = 0; i < TILL_PAGE_FILES_COUNT; i++) {
+        const char *path = TILL_PAGE_FILES[i].path;
+        assert_int_equal(ask(ORDERS, "GET", path, "Host: localhost\r\n"), 200);
+        assert_int_equal(ask(ORDERS, "GET", path, "Host: shop.example\r\n"), 421);
+        assert_int_equal(ask(INVENTORY, "GET", path, "Host: localhost\r\n"), 401);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(DATA); i++)
+        assert_int_equal(ask(ORDERS, "GET", DATA[i], "Host: localhost\r\n"), 401);
+}
+
+static const char *header(const char *name)
+{
+    return http_answer_header(&answer, name);
+}
+
+static void the_till_page_is_asked_for_anew_and_its_files_are_kept(UNUSED void **state)
+{
+    char known[256];
+    assert_int_equal(ask(ORDERS, "GET", "/", "Host: localhost\r\n"), 200);
+    assert_string_equal(header("Cache-Control"), "no-cache");
+    assert_string_equal(header("ETag"), TILL_PAGE_ETAG);
+    assert_string_equal(header("Content-Encoding"), "");
+    assert_contains(answer.body, TILL_PAGE_BUILD);
+    snprintf(known, sizeof known, "Host: localhost\r\nIf-None-Match: \"x\", %s\r\n",
+             TILL_PAGE_ETAG);
+    assert_int_equal(ask(ORDERS, "GET", "/", known), 304);
+    assert_string_equal(header("ETag"), TILL_PAGE_ETAG);
+    assert_int_equal(ask(ORDERS, "GET", TILL_PAGE_FILES[0].path, "Host: localhost\r\n"), 200);
+    assert_contains(header("Cache-Control"), "immutable");
+    assert_contains(header("Content-Security-Policy"), "default-src 'none'");
+    assert_string_equal(header("X-Content-Type-Options"), "nosniff");
+}
+
+static void it_is_compressed_for_those_who_take_that(UNUSED void **state)
+{
+    static const char *const TAKE[] = {"gzip", "br, GZIP", "gzip;q=0.1", "deflate, gzip;q=1.0, *"};
+    static const char *const LEAVE[] = {"", "br", "gzip;q=0", "gzip; q=0.000", "identity"};
+    char headers[256];
+    for (size_t i = 0; i < ARRAY_LENGTH(TAKE); i++) {
+        snprintf(headers, sizeof headers, "Host: localhost\r\nAccept-Encoding: %s\r\n", TAKE[i]);
+        assert_int_equal(ask(ORDERS, "HEAD", "/", headers), 200);
+        assert_string_equal(header("Content-Encoding"), "gzip");
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(LEAVE); i++) {
+        snprintf(headers, sizeof headers, "Host: localhost\r\nAccept-Encoding: %s\r\n", LEAVE[i]);
+        assert_int_equal(ask(ORDERS, "HEAD", "/", headers), 200);
+        assert_string_equal(header("Content-Encoding"), "");
+        assert_string_equal(header("Vary"), "Accept-Encoding");
+    }
+}
+
+static void the_newest_orders_come_first(UNUSED void **state)
+{
+    assert_int_equal(request_do_once(request_order(&fixture, 1, 1, 1)), 201);
+    assert_int_equal(ask(ORDERS, "GET", "/orders/latest?limit=1", "Host: localhost\r\n"), 200);
+    assert_contains(answer.body, "{\"orders\":[{\"id\":2,");
+    assert_contains(answer.body, "\"next_before\":2}");
+    assert_int_equal(ask(ORDERS, "GET", "/orders/latest?before=2", "Host: localhost\r\n"), 200);
+    assert_contains(answer.body, "{\"orders\":[{\"id\":1,");
+    assert_contains(answer.body, "\"next_before\":null}");
+    assert_int_equal(ask(ORDERS, "GET", "/orders/latest?after=1", "Host: localhost\r\n"), 422);
+}
+
 static void assert_route(int service, const char *method, const char *path, int status)
 {
     int got = ask(service, method, path, "Host: localhost\r\nContent-Length: 0\r\n");
@@ -268,6 +340,9 @@ static void every_call_is_answered_on_its_ports(UNUSED void **state)
     }
     assert_route(ORDERS, "GET", "/orders", 200);
     assert_route(ORDERS, "GET", "/orders/1", 200);
+    assert_route(ORDERS, "GET", "/settings", 200);
+    assert_route(ORDERS, "GET", "/parked", 200);
+    assert_route(ORDERS, "GET", "/history", 200);
     assert_route(ORDERS, "GET", "/orders?limit=1&after=0", 200);
     assert_route(ORDERS, "POST", "/orders/1/cancel", 200);
     /* without a body they are found, and malformed */
@@ -333,14 +408,21 @@ static void what_is_no_id_is_not_found(UNUSED void **state)
 
 static void another_method_is_told_which_are_allowed(UNUSED void **state)
 {
-    static const struct {
+    const struct {
         const char *method, *path, *allow;
     } CASES[] = {
-        {"PUT", "/orders", "GET, HEAD, POST"},     {"DELETE", "/orders/1", "GET, HEAD"},
-        {"GET", "/orders/1/cancel", "POST"},       {"HEAD", "/orders/1/cancel", "POST"},
-        {"PATCH", "/products", "GET, HEAD, POST"}, {"POST", "/products/1", "GET, HEAD, PATCH"},
-        {"GET", "/products/1/stock", "POST"},      {"POST", "/livez", "GET, HEAD"},
-        {"OPTIONS", "/orders", "GET, HEAD, POST"}, {"get", "/orders", "GET, HEAD, POST"},
+        {"PUT", "/orders", "GET, HEAD, POST"},
+        {"DELETE", "/orders/1", "GET, HEAD"},
+        {"GET", "/orders/1/cancel", "POST"},
+        {"HEAD", "/orders/1/cancel", "POST"},
+        {"PATCH", "/products", "GET, HEAD, POST"},
+        {"POST", "/products/1", "GET, HEAD, PATCH"},
+        {"GET", "/products/1/stock", "POST"},
+        {"POST", "/livez", "GET, HEAD"},
+        {"POST", "/", "GET, HEAD"},
+        {"PUT", TILL_PAGE_FILES[0].path, "GET, HEAD"},
+        {"OPTIONS", "/orders", "GET, HEAD, POST"},
+        {"get", "/orders", "GET, HEAD, POST"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(CASES); i++) {
         assert_route(ORDERS, CASES[i].method, CASES[i].path, 405);
@@ -366,6 +448,10 @@ int main(int argc, char **argv)
         TEST(strangers_are_stopped_before_anything_is_done),
         TEST(a_token_must_be_sent_whole_where_one_is_asked_for),
         TEST(probes_need_no_token_and_all_else_does),
+        TEST(the_till_page_s_files_need_no_token_and_what_it_asks_for_does),
+        TEST(the_till_page_is_asked_for_anew_and_its_files_are_kept),
+        TEST(it_is_compressed_for_those_who_take_that),
+        TEST(the_newest_orders_come_first),
         TEST(every_call_is_answered_on_its_ports),
         TEST(orders_are_not_served_on_the_inventory_port),
         TEST(an_unknown_path_is_not_found),

@@ -124,6 +124,49 @@ static void what_is_parked_and_what_is_blocked_are_two_questions(UNUSED void **s
     assert_false(blocked);
 }
 
+static void take_first(void *context, const struct parked *row)
+{
+    struct parked *first = context;
+    if (first->sequence == 0)
+        *first = *row;
+}
+
+static enum parked_state state_of(int64_t sequence)
+{
+    struct parked first = {0};
+    const struct parked_filter filter = {.sink = SINK, .after = sequence - 1};
+    assert_ok(ledger_each_parked(ledger, &filter, take_first, &first, NULL));
+    assert_int_equal(first.sequence, sequence);
+    return first.state;
+}
+
+static enum result rewind_to(int64_t sequence)
+{
+    const struct ledger_place place = {sequence, HASH};
+    return ledger_rewind(ledger, SINK, &place, NULL);
+}
+
+static void a_peer_that_lost_events_may_have_lost_replays_too(UNUSED void **state)
+{
+    const struct parked refused = row_of(3, 7, PARKED_REFUSED);
+    assert_ok(settle(6, 5, &refused, 1));
+    assert_ok(ledger_settle_parked(ledger, SINK, 3, PARKED_DELIVERED, "replayed", NULL));
+    assert_ok(rewind_to(4));
+    assert_int_equal(state_of(3), PARKED_REFUSED);
+    assert_int_equal(read_sink().delivered, 3);
+}
+
+static void a_peer_that_only_lacks_what_is_parked_has_lost_nothing(UNUSED void **state)
+{
+    const struct parked rows[] = {row_of(3, 7, PARKED_REFUSED), row_of(5, 8, PARKED_REFUSED),
+                                  row_of(6, 8, PARKED_HELD)};
+    assert_ok(settle(6, 3, rows, 3));
+    assert_ok(ledger_settle_parked(ledger, SINK, 3, PARKED_DELIVERED, "replayed", NULL));
+    assert_ok(rewind_to(4));
+    assert_int_equal(state_of(3), PARKED_DELIVERED);
+    assert_int_equal(state_of(5), PARKED_REFUSED);
+}
+
 static void another_journal_s_row_is_refused(UNUSED void **state)
 {
     assert_int_equal(
@@ -140,6 +183,8 @@ int main(int argc, char **argv)
         TEST(a_held_event_that_was_replayed_before_its_turn_stays_replayed),
         TEST(dead_letters_are_found_in_order_and_once),
         TEST(what_is_parked_and_what_is_blocked_are_two_questions),
+        TEST(a_peer_that_lost_events_may_have_lost_replays_too),
+        TEST(a_peer_that_only_lacks_what_is_parked_has_lost_nothing),
         TEST(another_journal_s_row_is_refused),
     };
     return RUN_TESTS(argc, argv, tests);

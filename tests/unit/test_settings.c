@@ -91,6 +91,10 @@ static void every_setting_has_its_documented_default(UNUSED void **state)
     assert_int_equal(settings.allowed_hosts.count, 0);
     assert_int_equal(settings.idempotency_hours, 72);
     assert_int_equal(settings.disk_reserve_mb, 64);
+    assert_null(settings.shop_name);
+    assert_string_equal(settings.currency, "EUR");
+    assert_null(settings.locale);
+    assert_int_equal(settings.low_stock, 5);
     assert_int_equal(settings.level, LOG_INFO);
     assert_false(settings.json || settings.help || settings.version);
 }
@@ -111,6 +115,30 @@ static void the_log_level_is_one_of_four_words(UNUSED void **state)
     assert_int_equal(LOAD("--log-level", "loud"), RESULT_INVALID);
     assert_contains(buf_text(&problems), "--log-level: \"loud\" is none of");
     assert_int_equal(settings.level, LOG_INFO);
+}
+
+static void a_currency_is_three_capital_letters(UNUSED void **state)
+{
+    static const char *const BAD[] = {"eur", "EU1", "E R"};
+    assert_ok(LOAD("--currency", "CHF"));
+    assert_string_equal(settings.currency, "CHF");
+    for (size_t i = 0; i < ARRAY_LENGTH(BAD); i++) {
+        assert_int_equal(LOAD("--currency", BAD[i]), RESULT_INVALID);
+        assert_contains(buf_text(&problems), "--currency: ");
+    }
+    assert_int_equal(LOAD("--currency", "EURO"), RESULT_INVALID);
+}
+
+static void a_locale_is_a_language_tag(UNUSED void **state)
+{
+    static const char *const GOOD[] = {"de", "gsw", "de-AT", "zh-Hans-CN", "en-GB-u-nu-latn"};
+    static const char *const BAD[] = {"d",   "d1",          "german-de", "de_AT",
+                                      "de-", "-de",         "de--AT",    "de-AT-",
+                                      "12",  "de-AT.UTF-8", "d e",       "de-toolong99"};
+    for (size_t i = 0; i < ARRAY_LENGTH(GOOD); i++)
+        assert_ok(LOAD("--locale", GOOD[i]));
+    for (size_t i = 0; i < ARRAY_LENGTH(BAD); i++)
+        assert_int_equal(LOAD("--locale", BAD[i]), RESULT_INVALID);
 }
 
 static void names_that_travel_are_kept_plain(UNUSED void **state)
@@ -234,6 +262,8 @@ int main(int argc, char **argv)
         TEST(every_setting_has_its_documented_default),
         TEST(the_defaults_can_be_served),
         TEST(the_log_level_is_one_of_four_words),
+        TEST(a_currency_is_three_capital_letters),
+        TEST(a_locale_is_a_language_tag),
         TEST(names_that_travel_are_kept_plain),
         TEST(names_that_travel_have_at_most_64_characters),
         TEST(all_problems_are_told_at_once),
