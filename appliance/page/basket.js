@@ -135,8 +135,8 @@ function showUnknown(sale) {
 
 function settle(sale, outcome, lines) {
   if (outcome.kind === 'sold') {
-    catalogue.take(outcome.order.items);
     showReceipt(outcome.order);
+    setTimeout(() => catalogue.take(outcome.order.items)); // the receipt comes first
   } else if (outcome.kind === 'refused') {
     cart.restore(lines);
     showRefusal(outcome.problem);

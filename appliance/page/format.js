@@ -1,27 +1,29 @@
 // Money, numbers and times as the shop writes them.
 let locale = 'en';
-let currency = 'EUR';
 let digits = 2;
+// Made once: each takes longer to make than a sale has time for.
 let money = null;
+let plain = null;
+let clock = null;
+let moment = null;
 
-export function setFormats(newLocale, newCurrency) {
+export function setFormats(newLocale, currency) {
   locale = newLocale;
-  currency = newCurrency;
   money = new Intl.NumberFormat(locale, { style: 'currency', currency });
+  plain = new Intl.NumberFormat(locale);
+  clock = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' });
+  moment = new Intl.DateTimeFormat(locale, { dateStyle: 'short', timeStyle: 'medium' });
   digits = money.resolvedOptions().maximumFractionDigits;
 }
 
 /** An amount in minor units: 250 is €2.50, or ¥250 where the currency has no cents. */
 export const formatMoney = (minor) => money.format(minor / 10 ** digits);
 
-export const formatNumber = (number) => new Intl.NumberFormat(locale).format(number);
+export const formatNumber = (number) => plain.format(number);
 
-export const formatTime = (text) =>
-  new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' }).format(new Date(text));
+export const formatTime = (text) => clock.format(new Date(text));
 
-export const formatMoment = (text) =>
-  new Intl.DateTimeFormat(locale, { dateStyle: 'short', timeStyle: 'medium' })
-    .format(new Date(text));
+export const formatMoment = (text) => moment.format(new Date(text));
 
 const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]];
 

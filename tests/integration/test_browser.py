@@ -1,5 +1,6 @@
 """The till page in a real browser: runs tests/browser, and says of each test there how it ended."""
 
+import concurrent.futures
 import http.server
 import json
 import os
@@ -17,6 +18,9 @@ from test_bridge_broker import unbind_all
 
 FOLDER = ROOT / "tests" / "browser"
 SECONDS_MAX = 600
+# They wait more than they work: two at a time, and what measures time by itself.
+LANES = [["till", "stock", "looks"], ["outbox", "box", "access"]]
+ALONE = "speed"
 ROUTING_KEY = "order.created"
 NAME = re.compile(r"^(?:test|shopTest|officeTest)\(\s*'((?:[^'\\]|\\.)*)'", re.MULTILINE)
 VIEWS = [f"every view is for everybody: {size}, {colours}"
@@ -89,18 +93,28 @@ def install_packages():
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True, timeout=300)
 
 
-def run_node(names, control):
-    """{name: (whether it went well, what it said)} of the tests with these names."""
-    every = len(names) == len(names_of_tests())
-    pattern = [] if every else [
-        "--test-name-pattern=^(" + "|".join(map(re.escape, names)) + ")$"]
-    done = subprocess.run(["node", "--test-reporter=tap", *pattern, FOLDER / "main.mjs"],
+def run_lane(files, pattern, control):
+    """What node says of the tests in these files."""
+    done = subprocess.run(["node", "--test-reporter=tap", *pattern, FOLDER / "main.mjs", *files],
                           cwd=FOLDER, capture_output=True, text=True, timeout=SECONDS_MAX,
                           check=False, env={**os.environ, "TILLBOX_BUILD": str(BUILD),
                                             "TILLBOX_OFFICE": control})
-    parts = re.split(r"^(ok|not ok) \d+ - (.*?)(?: # SKIP.*)?$", done.stdout, flags=re.MULTILINE)
-    return {name: (verdict == "ok", said) for verdict, name, said
-            in zip(parts[1::3], parts[2::3], parts[3::3])}, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run_node(names, control):
+    """{name: (whether it went well, what it said)} of the tests with these names, and all that was
+    said."""
+    every = len(names) == len(names_of_tests())
+    pattern = [] if every else [
+        "--test-name-pattern=^(" + "|".join(map(re.escape, names)) + ")$"]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda files: run_lane(files, pattern, control), LANES))
+    said += [run_lane([ALONE], pattern, control)]
+    output = "\n".join(said)
+    parts = re.split(r"^(ok|not ok) \d+ - (.*?)(?: # SKIP.*)?$", output, flags=re.MULTILINE)
+    return {name: (verdict == "ok", rest) for verdict, name, rest
+            in zip(parts[1::3], parts[2::3], parts[3::3])}, output
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +145,8 @@ def test_every_browser_test_is_listed_here(results):
     """So that none can fail without anybody hearing of it."""
     ended, output = results
     assert set(ended) <= set(names_of_tests()), output
+
+
+def test_every_file_is_in_a_lane():
+    files = {source.stem.removeprefix("test_") for source in FOLDER.glob("test_*.mjs")}
+    assert files == {name for lane in LANES for name in lane} | {ALONE}
