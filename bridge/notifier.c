@@ -19,7 +19,7 @@ static const struct {
 } WORK[] = {
     [CHANNEL_LOG] = {1, NOTIFICATION_CLAIM_MAX},
     [CHANNEL_WEBHOOK] = {NOTIFIER_THREADS_MAX, 1},
-    [CHANNEL_SMTP] = {2, 1},
+    [CHANNEL_SMTP] = {NOTIFIER_THREADS_MAX, 1},
 };
 
 struct sender {

@@ -14,7 +14,8 @@
 #include "core/random.h"
 
 enum {
-    NOTIFIER_THREADS_MAX = 4,       /* of a channel */
+    /* Of a channel. Each has a connection to the database, and a login has 20 for all replicas. */
+    NOTIFIER_THREADS_MAX = 2,
     NOTIFIER_IDLE_MS = 1000,        /* how soon is seen what became due without a nudge */
     NOTIFIER_MARK_MS = 1000,        /* a stop waits so much longer than a try takes */
     NOTIFIER_CLAIM_SLACK_MS = 5000, /* a claim lasts this much longer than a try */

@@ -59,7 +59,8 @@ install: build $(PAGES) ## programs, units, manual pages … into DESTDIR and PR
 	install -d $(DESTDIR)$(SETTINGS_DIR)
 	$(BUILD)/appliance settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/appliance.conf
 	$(BUILD)/bridge settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/bridge.conf
-	$(BUILD)/bridge settings >$(DESTDIR)$(SETTINGS_DIR)/central.conf
+	for service in migrate inventory notification; do \
+	    $(BUILD)/bridge settings >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || exit; done
 
 # What makes a plain machine a till box: see docs/box.md. The clock's floor is the package's age: PID 1
 # sets a clock that is behind to the time of this file (systemd(1)).

@@ -4,8 +4,8 @@
 # the packages mmdebstrap, dosfstools, mtools, e2fsprogs and fdisk.
 #
 # usage: firmware-config/image/build-image.sh IMAGE PACKAGE.deb… [-- MMDEBSTRAP-ARGUMENT…]
-# The variable KERNEL names another kernel's package. The arguments after "--" are for mmdebstrap, such as a mirror. Write the image to the box's disk with
-# dd; it starts by UEFI.
+# The variable KERNEL names another kernel's package. The arguments after "--" are for mmdebstrap, such
+# as a mirror. Write the image to the box's disk with dd; it starts by UEFI.
 set -euo pipefail
 recipe=$(cd "$(dirname "$0")" && pwd)
 ESP_MB=192
@@ -26,11 +26,10 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 tree=$work/tree
 
 # systemd-boot needs no more than its two files. The hooks let apt see the packages from in there.
-included=$(IFS=, && echo "${packages[*]}")
 mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount \
     --include="$kernel",initramfs-tools,systemd-sysv,systemd-boot-efi,systemd-resolved \
     --include=udev,dbus,kmod,iproute2,ca-certificates,e2fsprogs,fdisk,openssh-server \
-    --include="$included" bookworm "$tree" "$@"
+    "${packages[@]/#/--include=}" bookworm "$tree" "$@"
 
 cp -r --no-preserve=mode,ownership "$recipe/tree/." "$tree/"
 # Who this box is comes at its first start, and lasts as long as the data do.

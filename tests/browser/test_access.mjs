@@ -79,6 +79,21 @@ shopTest('a currency without cents has none', async ({ page }) => {
   assert.match(await page.locator('#cart-total').textContent(), /^(JP)?¥2,490$/);
 }, { settings: ['--currency', 'JPY', '--locale', 'en-US'] });
 
+shopTest('a page that is older than the box says so', async ({ page, url }) => {
+  assert.equal(await page.locator('#new-page').isVisible(), false);
+  await page.route('**/settings', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response,
+      json: { ...(await response.json()), page_build: '0123456789abcdef' } });
+  });
+  await page.goto(`${url}/`);
+  await page.locator('#new-page', { hasText: 'The box has a newer page' }).waitFor();
+  await page.unroute('**/settings');
+  await page.click('#reload');
+  await page.waitForSelector('html[data-ready]');
+  assert.equal(await page.locator('#new-page').isVisible(), false);
+});
+
 test('the files of the page come compressed, unmixed, and with a strict policy', async () => {
   const box = await new Box().start();
   try {

@@ -16,6 +16,7 @@ from bridge import (Bridge, Till, calendar_seconds, has_settled, open_office, re
                     run_bridge, settings_of)
 from central import Message, connected
 from contract import references
+from peer_server import PeerServer, json_answer
 from service import Service
 
 FILE = ROOT / "docs" / "api" / "asyncapi.yaml"
@@ -404,6 +405,17 @@ def go_to_the_limits(story):
     story.ask("/products/4/stock", {"delta": -STOCK_MAX, "reason": "x"})
 
 
+def ask_before_selling(story):
+    """One order is sold by what an inventory service says, one when it is gone."""
+    order = {"user_id": 1, "product_id": 3, "quantity": 1}
+    with PeerServer(lambda _: json_answer({"product_id": 3, "stock": STOCK_MAX})) as peer:
+        story.box.stop()
+        story.box.arguments += ("--inventory-url", peer.url)
+        story.box.start()
+        story.ask("/orders", order)
+    story.ask("/orders", order)
+
+
 def refuse_by_a_service(story):
     """Head office's stock can't take a change; it is a dead letter with the queue's name."""
     story.take(INVENTORY)
@@ -427,6 +439,7 @@ def story(servers, tmp_path_factory):
         refuse_in_every_way(story)
         bring_back(story)
         go_to_the_limits(story)
+        ask_before_selling(story)
         Till(story.box).trade(40)
         story.settle()
         story.replay("--from", "1")

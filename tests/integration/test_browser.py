@@ -23,7 +23,7 @@ VIEWS = [f"every view is for everybody: {size}, {colours}"
          for size in ("tablet", "desk", "phone") for colours in ("light", "dark")]
 
 
-def test_names():
+def names_of_tests():
     """Those that tests/browser has, as they stand there."""
     return [name for source in sorted(FOLDER.glob("test_*.mjs"))
             for name in NAME.findall(source.read_text())] + VIEWS
@@ -91,7 +91,7 @@ def install_packages():
 
 def run_node(names, control):
     """{name: (whether it went well, what it said)} of the tests with these names."""
-    every = len(names) == len(test_names())
+    every = len(names) == len(names_of_tests())
     pattern = [] if every else [
         "--test-name-pattern=^(" + "|".join(map(re.escape, names)) + ")$"]
     done = subprocess.run(["node", "--test-reporter=tap", *pattern, FOLDER / "main.mjs"],
@@ -119,7 +119,7 @@ def results(servers, request):
         office.close()
 
 
-@pytest.mark.parametrize("name", test_names())
+@pytest.mark.parametrize("name", names_of_tests())
 def test_browser(results, name):
     ended, output = results
     assert name in ended, output
@@ -130,4 +130,4 @@ def test_browser(results, name):
 def test_every_browser_test_is_listed_here(results):
     """So that none can fail without anybody hearing of it."""
     ended, output = results
-    assert set(ended) <= set(test_names()), output
+    assert set(ended) <= set(names_of_tests()), output

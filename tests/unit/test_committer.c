@@ -239,6 +239,28 @@ static void stopping_works_off_what_has_queued_and_takes_nothing_more(UNUSED voi
     fixture_audit(&fixture);
 }
 
+/* Asked once a millisecond. */
+static bool moves(int asked_times)
+{
+    for (; asked_times > 0; asked_times--) {
+        if (committer_has_moved(fixture.committer))
+            return true;
+        clock_sleep_ms(&clock_system, 1);
+    }
+    return false;
+}
+
+static void a_committer_that_idles_moves_and_one_that_hangs_does_not(UNUSED void **state)
+{
+    assert_true(moves(5000));
+    assert_true(moves(5000));
+    fixture_hold(&fixture);
+    (void)committer_has_moved(fixture.committer); /* up to here it did */
+    assert_false(moves(50));
+    fixture_release(&fixture);
+    assert_true(moves(5000));
+}
+
 static void nothing_is_no_committer(UNUSED void **state)
 {
     committer_free(NULL);
@@ -378,6 +400,7 @@ int main(int argc, char **argv)
         TEST(a_command_that_fails_does_not_spoil_its_batch),
         TEST(a_full_queue_is_busy),
         TEST(stopping_works_off_what_has_queued_and_takes_nothing_more),
+        TEST(a_committer_that_idles_moves_and_one_that_hangs_does_not),
         TEST(nothing_is_no_committer),
         TEST(a_restart_goes_on_where_the_last_run_stopped),
         TEST(every_command_is_counted_by_how_it_ended),

@@ -282,11 +282,31 @@ static void sweeping_spares_connections_that_are_in_time(UNUSED void **state)
     assert_answer(&answer, 200, "GET /echo none|");
 }
 
+/* Asked once a millisecond. */
+static bool moves(int asked_times)
+{
+    for (; asked_times > 0; asked_times--) {
+        if (http_server_has_moved(echo.server))
+            return true;
+        clock_sleep_ms(&clock_system, 1);
+    }
+    return false;
+}
+
+static void a_server_that_nobody_asks_moves_all_the_same(UNUSED void **state)
+{
+    for (int i = 0; i < 3; i++)
+        assert_true(moves(5000));
+    ask(HTTP_GET("/echo"));
+    assert_answer(&answer, 200, "GET /echo none|");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_server_that_nobody_asks_moves_all_the_same),
         TEST(a_deferred_request_is_answered_when_another_thread_resumes_it),
         TEST(a_request_may_be_resumed_before_its_handler_returns),
         TEST(deferred_requests_are_answered_in_any_order),

@@ -58,8 +58,18 @@ export function heldSales(page) {
     .map((name) => JSON.parse(localStorage[name])));
 }
 
-/** As a scanner does: 5 ms a character, then Enter. */
+const SCANNER_MS = 5; // from one character to the next
+
+/** As a scanner does, whatever the machine is busy with: each key has the time it was pressed. */
 export async function scan(page, code) {
-  await page.keyboard.type(code, { delay: 5 });
-  await page.keyboard.press('Enter');
+  const session = await page.context().newCDPSession(page);
+  const start = Date.now() / 1000;
+  const keys = [...code].map((key) => ({ key, text: key }));
+  keys.push({ key: 'Enter', code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 });
+  for (const [index, key] of keys.entries()) {
+    const timestamp = start + (index * SCANNER_MS) / 1000;
+    await session.send('Input.dispatchKeyEvent', { type: 'keyDown', timestamp, ...key });
+    await session.send('Input.dispatchKeyEvent', { type: 'keyUp', timestamp, key: key.key });
+  }
+  await session.detach();
 }
