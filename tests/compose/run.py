@@ -48,7 +48,7 @@ class Engine:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            ["dockerd", "--storage-driver=vfs", "--bridge=none", "--data-root", self.folder / "data",
+            ["dockerd", "--bridge=none", "--data-root", self.folder / "data",
              "--exec-root", self.folder / "exec", "--pidfile", self.folder / "pid",
              "--default-address-pool", "base=10.213.0.0/16,size=24",
              "-H", f"unix://{self.folder}/docker.sock"], stdout=self.log, stderr=self.log)
