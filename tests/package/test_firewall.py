@@ -94,8 +94,13 @@ def wire(rules):
     shop.end()
 
 
-def test_the_rules_are_rules(rules):
-    run("unshare", "--net", "nft", "--check", "--file", rules)
+def test_the_rules_need_no_names_of_the_system_s(rules, tmp_path):
+    """A small system has no /etc/protocols and no /etc/services."""
+    empty = tmp_path / "empty"
+    empty.touch()
+    run("unshare", "--net", "--mount", "sh", "-c",
+        f"mount --bind {empty} /etc/protocols && mount --bind {empty} /etc/services"
+        f" && nft --check --file {rules}")
 
 
 def test_a_till_reaches_both_services_and_nothing_else(wire):
