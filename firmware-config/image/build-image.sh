@@ -33,7 +33,7 @@ mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-
 
 cp -r --no-preserve=mode,ownership "$recipe/tree/." "$tree/"
 # Who this box is comes at its first start, and lasts as long as the data do.
-: >"$tree/etc/machine-id"
+echo uninitialized >"$tree/etc/machine-id" # an empty file is no first start (machine-id(5))
 rm -f "$tree"/etc/ssh/ssh_host_*
 ln -sf /run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
 chroot "$tree" systemctl --quiet enable systemd-networkd systemd-resolved tillbox-first-start
