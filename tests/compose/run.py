@@ -58,6 +58,9 @@ class Engine:
         if self.process:
             self.process.terminate()
             self.process.wait(60)
+            # dockerd leaves this mounted, and the folder couldn't be removed
+            subprocess.run(["umount", self.folder / "exec" / "netns" / "default"], check=False,
+                           stderr=subprocess.DEVNULL)
         self.log.close()
 
     def is_up(self):
