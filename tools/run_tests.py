@@ -16,7 +16,7 @@ import tempfile
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SECOND_TRIES_MAX = 5
+SECOND_TRIES_MAX = 8
 # A file's tests stay together, for they share what they have started. More would hold up the tests
 # that keep real servers to a time.
 SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]

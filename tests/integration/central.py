@@ -80,6 +80,7 @@ class Postgres:
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.url = self.url_of("tillbox")
+        self.has_certificate = False
 
     def url_of(self, database, port=None):
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"
@@ -119,7 +120,11 @@ class Postgres:
         data = self.folder / "data"
         install_file(certificate.file, data / "server.crt", "postgres")
         install_file(certificate.key, data / "server.key", "postgres")
-        self.query("ALTER SYSTEM SET ssl = on", self.url_of("postgres"))
+        self.offer_tls(True)
+
+    def offer_tls(self, offered):
+        self.has_certificate = offered
+        self.query(f"ALTER SYSTEM SET ssl = {'on' if offered else 'off'}", self.url_of("postgres"))
         self.query("SELECT pg_reload_conf()", self.url_of("postgres"))
 
     def query(self, sql, url=None):
@@ -440,11 +445,14 @@ class Servers:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def revive(self):
-        """Starts again what a test has left behind dead."""
+        """Starts again what a test has left behind dead, and ends what it has left on: a client that
+        is offered TLS takes it, and a proxy can't read along."""
         if not is_listening(self.postgres.port):
             self.postgres.start()
         if not is_listening(self.rabbit.port):
             self.rabbit.start()
+        if self.postgres.has_certificate:
+            self.postgres.offer_tls(False)
 
     def new_office(self):
         """One that has neither database nor virtual host yet."""

@@ -92,8 +92,7 @@ def test_a_port_without_tls_is_told(box, office, make_bridge, certify):
 
 def test_a_server_that_has_no_tls_is_told(box, office, make_bridge, certify):
     settings = certify("localhost")
-    office.query("ALTER SYSTEM SET ssl = off")
-    office.query("SELECT pg_reload_conf()")
+    office.postgres.offer_tls(False)
     sink = make_bridge(box.data_dir, office, **settings).wait_for_sink("postgres", state="down")
     assert "does not support SSL" in sink["last_error"], sink
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from box import ROOT
+from box import wait_until
 from contract import Contract
 from contract import Record
 from contract import references
@@ -73,12 +74,13 @@ def record(servers, tmp_path_factory):
             Service(folder, office, "inventory", "--inventory-listen", "--api-token-file", secret)]
         for service in services:
             service.start()
-            service.wait_for_event("consumer.peer")
+            wait_until(lambda: service.get("/readyz").status == 200, what="a service that is ready")
         clients = [record.client(Target(service)) for service in services]
         trade(clients[0], "k")
         ask_everything(clients[1])
         line.refuse()
         line.cut()
+        wait_until(lambda: services[0].get("/readyz").status == 503, what="a lost database")
         ask_everything(clients[0])
         codes = [service.stop() for service in services]
     office.remove()

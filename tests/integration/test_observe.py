@@ -9,6 +9,7 @@ import yaml
 
 from box import ROOT
 from box import call
+from box import wait_until
 from service import Service
 
 PROMETHEUS = ROOT / "firmware-config" / "central" / "prometheus"
@@ -62,6 +63,8 @@ def test_every_metric_that_is_asked_for_is_told(box, office, make_bridge, make_i
     inventory = make_inventory(office)
     notification = Service(tmp_path, office, "notification", "--status-listen").start()
     try:
+        wait_until(lambda: "tillbox_notifications_failed" in notification.get("/metrics").text,
+                   what="the first look at the database")
         ports = (box.orders_port, bridge.port, inventory.port, notification.port)
         told = set()
         for port in ports:
