@@ -2,7 +2,7 @@
 """Runs the unit tests (cmocka) and the tests against a running appliance (pytest), and ends with
 "N passed, N failed".
 
-usage: tools/run_tests.py --build DIR [--only-units] [--without MARK] [NAME…]
+usage: tools/run_tests.py --build DIR [--only-units] [--without MARKS] [NAME…]
 NAME picks unit test programs (test_json) or pytest expressions (test_first_sale)."""
 
 import argparse
@@ -70,7 +70,7 @@ def run_pytest(build, names, without):
     else:
         arguments += SIDE_BY_SIDE
     if without:
-        arguments += ["-m", f"not {without}"]
+        arguments += ["-m", f"not ({without})"]
     code, total, failed = pytest_once(build, arguments)
     if code not in (0, 1, 5) or (code == 1 and not failed):
         return total, 1
@@ -85,7 +85,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--only-units", action="store_true")
-    parser.add_argument("--without", help="leave out the pytest tests that have this mark")
+    parser.add_argument("--without", help="leave out the pytest tests that have these marks, as \"central or dump\"")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     build = arguments.build.resolve()

@@ -134,6 +134,7 @@ def notify(office, tmp_path):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "central: needs PostgreSQL and RabbitMQ")
+    config.addinivalue_line("markers", "dump: writes out a program's memory; a sanitizer's is huge")
 
 
 def pytest_collection_modifyitems(items):

@@ -72,6 +72,7 @@ def settings(secret_file):
             "TILLBOX_AMQP_PASSWORD_FILE": str(secret_file("broker", BROKER))}
 
 
+@pytest.mark.dump
 def test_the_box_keeps_its_token(box, tmp_path):
     answers = [box.orders("GET", path, headers={"Authorization": f"Bearer {token}"}).body
                for path in ("/orders", "/status", "/metrics", "/healthz", "/nowhere")
@@ -178,6 +179,7 @@ def test_no_other_process_of_its_user_looks_in_and_no_core_is_written(make_box, 
     assert can_look_into(make_box(name="without", prefix=as_a_user))
 
 
+@pytest.mark.dump
 def test_this_test_would_see_a_leak(make_box, tmp_path):
     """A box that has no secret can be looked into: a dump shows what it was sent."""
     box = make_box()
