@@ -85,7 +85,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--only-units", action="store_true")
-    parser.add_argument("--without", help="leave out the pytest tests that have these marks, as \"central or dump\"")
+    parser.add_argument("--without", metavar="MARKS",
+                        help="leave out the pytest tests with these marks: 'central or dump'")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
