@@ -179,6 +179,10 @@ static void *run(void *context)
         step = take_step(pump);
     while (step != STEP_STOP && !pump_wait_after(pump, step));
     atomic_store(&pump->moved_ms, ENDED_MS);
+    pthread_mutex_lock(&pump->lock);
+    pump->ended = true;
+    pthread_mutex_unlock(&pump->lock);
+    pthread_cond_broadcast(&pump->wake);
     return NULL;
 }
 
@@ -272,7 +276,13 @@ void pump_break_off(struct pump *pump)
 bool pump_join(struct pump *pump, int64_t until_ms)
 {
     const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    if (!pump->joined)
-        pump->joined = pthread_clockjoin_np(pump->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+    int timed_out = 0;
+    pthread_mutex_lock(&pump->lock);
+    while (!pump->ended && timed_out == 0)
+        timed_out = pthread_cond_clockwait(&pump->wake, &pump->lock, CLOCK_MONOTONIC, &until);
+    bool ended = pump->ended;
+    pthread_mutex_unlock(&pump->lock);
+    if (ended && !pump->joined)
+        pump->joined = pthread_join(pump->thread, NULL) == 0;
     return pump->joined;
 }

@@ -15,9 +15,10 @@ struct pump {
     pthread_t thread;
     bool joined;
     atomic_bool stopping;
-    pthread_mutex_t lock; /* of `nudged`, and of waiting */
+    pthread_mutex_t lock; /* of `nudged` and `ended`, and of waiting */
     pthread_cond_t wake;
     bool nudged;
+    bool ended; /* the thread has nothing more to do */
 
     atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
 

@@ -148,8 +148,10 @@ void echo_server_stop(struct echo_server *echo)
 {
     if (!echo->server)
         return;
+    pthread_mutex_lock(&echo->lock);
     for (int i = 0; i < echo->deferred_count; i++)
         http_exchange_resume(echo->deferred[i]);
+    pthread_mutex_unlock(&echo->lock);
     http_server_drain(echo->server);
     http_server_stop(echo->server);
     pthread_mutex_destroy(&echo->lock);
