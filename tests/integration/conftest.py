@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from box import Box
@@ -11,6 +13,20 @@ from peer_server import raw_answer
 from service import WEBHOOK_SECRET
 from service import Service
 from service import declare_topology
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    item.has_failed = getattr(item, "has_failed", False) or report.get_result().failed
+
+
+@pytest.fixture(autouse=True)
+def tidy_up(request, tmp_path):
+    """A box keeps a reserve on its disk, and there are many boxes: only what failed is kept."""
+    yield
+    if not request.node.has_failed:
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture
