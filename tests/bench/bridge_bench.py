@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the bridge, each figure beside its ceiling in the same run.
 
-    bridge_bench.py                       everything, with a backlog of 200,000 events
+    bridge_bench.py                       everything, with a backlog of 200,000 events: over ten minutes
     bridge_bench.py --quick               about a minute and a half, with a smaller backlog
     bridge_bench.py --only drain_rabbitmq  that one; may be given more than once
 
