@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/notify.h"
 #include "core/nudge.h"
+#include "core/stop_signals.h"
 #include "core/watchdog.h"
 
 enum {
@@ -62,18 +63,6 @@ static void raise_descriptor_limit(void)
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < DESCRIPTORS)
         LOG(LOG_WARN, "descriptors.few", LOG_INT("limit", (int64_t)limit.rlim_cur),
             LOG_INT("wanted", DESCRIPTORS));
-}
-
-/* Blocked in every thread; the main thread waits for them. */
-static sigset_t block_signals(void)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signals;
 }
 
 static enum result open_journal(struct appliance *appliance, struct error *error)
@@ -417,7 +406,7 @@ enum exit_code command_serve(struct settings *settings, const struct config_sour
     if (result != RESULT_OK)
         return EXIT_USAGE;
     raise_descriptor_limit();
-    sigset_t signals = block_signals();
+    sigset_t signals = stop_signals_block();
     result = start(&appliance, &error);
     enum exit_code code = report("appliance.start_failed", result, &error);
     if (result == RESULT_OK) {

@@ -299,11 +299,6 @@ const char *amqp_delivery_app_id(const struct amqp_delivery *delivery)
     return delivery->app_id;
 }
 
-const char *amqp_delivery_routing_key(const struct amqp_delivery *delivery)
-{
-    return delivery->routing_key;
-}
-
 const char *amqp_delivery_body(const struct amqp_delivery *delivery, size_t *ret_size)
 {
     *ret_size = delivery->message.body.len;

@@ -31,12 +31,10 @@ enum delivery amqp_acknowledge_through(struct amqp *amqp, const struct amqp_deli
 /* Ends amqp_consume(); when it returns, the broker has read every acknowledgement. */
 enum delivery amqp_cancel(struct amqp *amqp, struct error *error) MUST_CHECK;
 
-/* The message's own id, type and app_id; "" if it has none. The routing key is the one that it came
- * by, "" from amqp_get(). */
+/* The message's own id, type and app_id; "" if it has none. */
 const char *amqp_delivery_id(const struct amqp_delivery *delivery);
 const char *amqp_delivery_type(const struct amqp_delivery *delivery);
 const char *amqp_delivery_app_id(const struct amqp_delivery *delivery);
-const char *amqp_delivery_routing_key(const struct amqp_delivery *delivery);
 const char *amqp_delivery_body(const struct amqp_delivery *delivery, size_t *ret_size);
 bool amqp_delivery_is_too_large(const struct amqp_delivery *delivery);
 

@@ -125,8 +125,7 @@ MUST_CHECK enum result ledger_find_dead_letter(struct ledger *ledger, struct par
 MUST_CHECK enum result ledger_has_parked(struct ledger *ledger, const char *sink, int64_t after,
                                          bool *ret_any, struct error *error);
 
-/* Has the event beyond the cursor a row already, or is an earlier one of its order (0: of none)
- * open? Then it isn't to be sent in its turn. */
+/* Has the event a row already, or is an earlier one of its order (0: of none) open? */
 MUST_CHECK enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
                                          int64_t order_id, bool *ret_blocked, struct error *error);
 

@@ -1,10 +1,8 @@
 /* bridge run: a pump per sink, the nudge socket, the status server. */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -16,6 +14,7 @@
 #include "core/accounting.h"
 #include "core/notify.h"
 #include "core/nudge.h"
+#include "core/stop_signals.h"
 #include "core/watchdog.h"
 
 enum {
@@ -39,18 +38,6 @@ struct bridge {
     struct http_server *server;
     struct watchdog watchdog;
 };
-
-/* Blocked in every thread; they are read from a descriptor. */
-static int open_signals(void)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &signals, SFD_CLOEXEC);
-}
 
 static enum result start_pump(struct bridge *bridge, struct sink sink, bool in_doubt,
                               struct error *error)
@@ -232,7 +219,7 @@ static bool wait_for_folder(struct bridge *bridge)
     return true;
 }
 
-static enum exit_code exit_code_of(enum result result)
+enum exit_code exit_code_of(enum result result)
 {
     if (result == RESULT_LOCKED)
         return EXIT_IN_USE;
@@ -246,7 +233,7 @@ enum exit_code command_run(struct settings *settings, const struct config_source
     struct bridge bridge = {.settings = settings, .lock = -1, .nudges = -1};
     settings_warn(settings);
     halt_init(&bridge.halt);
-    bridge.signals = open_signals();
+    bridge.signals = stop_signals_open();
     if (!wait_for_folder(&bridge))
         return EXIT_DONE;
     enum result result = start(&bridge, &error);

@@ -1,15 +1,14 @@
 #include "bridge/service.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "bridge/peers.h"
 #include "bridge/service_internal.h"
 #include "core/access.h"
 #include "core/notify.h"
+#include "core/stop_signals.h"
 #include "core/watchdog.h"
 
 enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, DRAIN_MS = 200 };
@@ -22,18 +21,6 @@ struct running {
     int signals; /* signalfd */
     struct watchdog watchdog;
 };
-
-/* Blocked in every thread; they are read from a descriptor. */
-static int open_signals(void)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &signals, SFD_CLOEXEC);
-}
 
 static enum result check_settings(const struct service *service, struct settings *settings,
                                   const struct config_sources *sources, struct buf *problems)
@@ -128,15 +115,13 @@ static enum exit_code end(struct running *running, enum result result)
         _exit(EXIT_DONE);
     }
     close(running->signals);
-    if (result == RESULT_LOCKED)
-        return EXIT_IN_USE;
-    return result == RESULT_OK ? EXIT_DONE : EXIT_FAILED;
+    return exit_code_of(result);
 }
 
 static enum exit_code run(const struct service *service)
 {
     struct error error = {0};
-    struct running running = {.service = service, .signals = open_signals()};
+    struct running running = {.service = service, .signals = stop_signals_open()};
     enum result result = start(&running, &error);
     if (result == RESULT_OK) {
         LOG(LOG_INFO, "service.ready", LOG_TEXT("service", service->consumes->name),
@@ -159,6 +144,7 @@ enum exit_code service_run(const struct service *service, struct settings *setti
 {
     struct buf problems;
     buf_init(&problems, CONFIG_PROBLEMS_MAX);
+    settings_warn(settings);
     enum result result = check_settings(service, settings, sources, &problems);
     if (result != RESULT_OK)
         fprintf(stderr, "%s", buf_text(&problems));

@@ -162,8 +162,3 @@ enum result http_client_check_url(const char *url, bool may_query, struct error 
     curl_url_cleanup(parsed);
     return result;
 }
-
-const char *http_client_library_version(void)
-{
-    return curl_version_info(CURLVERSION_NOW)->version;
-}

@@ -45,7 +45,4 @@ MUST_CHECK enum result http_client_call(struct http_client *client,
  * fragment and, unless `may_query`, query. */
 MUST_CHECK enum result http_client_check_url(const char *url, bool may_query, struct error *error);
 
-/* The version of libcurl in use, "7.88.1". */
-const char *http_client_library_version(void);
-
 #endif

@@ -179,6 +179,13 @@ def test_no_other_process_of_its_user_looks_in_and_no_core_is_written(make_box, 
     assert can_look_into(make_box(name="without", prefix=as_a_user))
 
 
+def test_a_service_tells_of_a_password_that_others_may_read(office, make_inventory, secret_file):
+    path = secret_file("database-password", DATABASE)
+    path.chmod(0o644)
+    service = make_inventory(office, TILLBOX_POSTGRES_PASSWORD_FILE=str(path))
+    assert str(path) in [line.get("file") for line in service.log_events("settings.exposed")]
+
+
 @pytest.mark.dump
 def test_this_test_would_see_a_leak(make_box, tmp_path):
     """A box that has no secret can be looked into: a dump shows what it was sent."""
