@@ -31,8 +31,8 @@ enum delivery amqp_acknowledge_through(struct amqp *amqp, const struct amqp_deli
 /* Ends amqp_consume(); when it returns, the broker has read every acknowledgement. */
 enum delivery amqp_cancel(struct amqp *amqp, struct error *error) MUST_CHECK;
 
-/* The message's own id, type, app_id and user_id; "" if it has none. Only the last is vouched for by
- * the broker. */
+/* The message's own id, type, app_id and user_id; "" if it has none. Only the last is vouched for
+ * by the broker. */
 const char *amqp_delivery_id(const struct amqp_delivery *delivery);
 const char *amqp_delivery_type(const struct amqp_delivery *delivery);
 const char *amqp_delivery_app_id(const struct amqp_delivery *delivery);

@@ -50,8 +50,8 @@ static void tell(const struct drain *drain, const struct amqp_delivery *delivery
                                    : "sent");
 }
 
-/* The message bears its sender's name, and goes on only under that. It is back in the queue when the
- * connection closes. */
+/* The message bears its sender's name, and goes on only under that. It is back in the queue when
+ * the connection closes. */
 static enum result fail_sending(const struct drain *drain, const struct amqp_delivery *delivery,
                                 struct error *error)
 {
