@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "core/secret.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -138,10 +139,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     if (!settings->bridge_dir)
         return RESULT_NO_MEMORY;
     load_secrets(settings, sources, problems);
-    settings->level = LOG_INFO;
-    if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
-        config_add_problem(sources, "log_level", problems,
-                           "\"%s\" is none of debug, info, warn, error", settings->log_level);
+    settings->level = program_log_level(settings->log_level, sources, problems);
     return config_verdict(problems);
 }
 
