@@ -443,7 +443,7 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
         if (done != DELIVERY_DONE)
             return done;
         if (event.kind == AMQP_NOTHING || event.kind == AMQP_BLOCKED) {
-            error_write(error, "the broker doesn't confirm");
+            error_write(error, AMQP_SILENT);
             return DELIVERY_DOWN;
         }
         if (event.kind == AMQP_RETURN)

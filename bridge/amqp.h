@@ -114,6 +114,7 @@ enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *r
 /* Why the broker didn't take a message. */
 #define AMQP_UNROUTABLE "unroutable: no queue takes events of this type"
 #define AMQP_NACKED "the broker said no (nack); a queue may be full"
+#define AMQP_SILENT "the broker doesn't confirm; has each of its queues a leader?"
 
 /* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
 enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;

@@ -178,7 +178,7 @@ static enum delivery wait_to_hear(struct flight *flight)
     bool heard = false;
     enum delivery done = hear(flight, CONFIRM_MS, &heard);
     if (done == DELIVERY_DONE && !heard) {
-        error_write(flight->error, "the broker doesn't confirm");
+        error_write(flight->error, AMQP_SILENT);
         return DELIVERY_DOWN;
     }
     return done;
