@@ -117,11 +117,12 @@ static void load_secrets(struct settings *settings, const struct config_sources 
                          struct buf *problems)
 {
     const struct secret_source postgres = {"postgres_password_file",
-                                           settings->postgres_password_file, "postgres-password"};
+                                           settings->postgres_password_file, "postgres-password",
+                                           0};
     const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
-                                       "amqp-password"};
-    secret_load(&postgres, sources, problems, &settings->postgres_password);
-    secret_load(&amqp, sources, problems, &settings->amqp_password);
+                                       "amqp-password", 0};
+    secret_find(&postgres, sources, problems, &settings->postgres_secret);
+    secret_find(&amqp, sources, problems, &settings->amqp_secret);
     secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
     secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
@@ -153,10 +154,10 @@ void settings_warn(const struct settings *settings)
 
 void settings_free(struct settings *settings)
 {
-    secret_forget(&settings->postgres_password);
-    secret_forget(&settings->amqp_password);
     secret_forget(&settings->api_token);
-    secret_forget(&settings->webhook_secret);
-    secret_forget(&settings->smtp_password);
+    free(settings->postgres_secret);
+    free(settings->amqp_secret);
+    free(settings->webhook_secret);
+    free(settings->smtp_secret);
     config_free_settings(&SETTINGS, settings);
 }
