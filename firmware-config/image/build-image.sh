@@ -15,6 +15,7 @@ recipe=$(cd "$(dirname "$0")" && pwd)
 ESP_MB=192
 ROOT_MB=1600
 DATA_MB=512 # grows to the end of the disk at the first start
+DATA_TYPE=4D21B016-B534-45C2-A9FB-5C16E091FD2D # "var", by which etc/repart.d tells it from the root
 
 kernel=${KERNEL:-linux-image-amd64}
 
@@ -43,8 +44,8 @@ cp -r --no-preserve=mode,ownership "$recipe/tree/." "$tree/"
 echo uninitialized >"$tree/etc/machine-id" # an empty file is no first start (machine-id(5))
 rm -f "$tree"/etc/ssh/ssh_host_*
 ln -sf /run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
-chroot "$tree" systemctl --quiet enable systemd-networkd systemd-resolved tillbox-first-start
-chroot "$tree" systemctl --quiet disable ssh
+chroot "$tree" systemctl --quiet enable systemd-networkd systemd-resolved box-identity
+[ -e "$tree/root/.ssh/authorized_keys" ] || chroot "$tree" systemctl --quiet disable ssh
 
 version=$(ls "$tree/lib/modules")
 chroot "$tree" update-initramfs -c -k "$version"
@@ -53,11 +54,12 @@ cp "$tree/usr/lib/systemd/boot/efi/systemd-bootx64.efi" "$work/esp/EFI/BOOT/BOOT
 cp "$tree/boot/vmlinuz-$version" "$work/esp/vmlinuz"
 cp "$tree/boot/initrd.img-$version" "$work/esp/initrd.img"
 printf 'timeout 0\neditor no\n' >"$work/esp/loader/loader.conf"
+# Nothing is mounted that fstab doesn't name: the partition that the box starts from stays closed.
 cat >"$work/esp/loader/entries/tillbox.conf" <<'END'
 title Tillbox
 linux /vmlinuz
 initrd /initrd.img
-options root=LABEL=tillbox-root ro quiet panic=10 console=tty0 console=ttyS0
+options root=LABEL=tillbox-root ro quiet panic=10 systemd.gpt_auto=0 console=tty0 console=ttyS0
 END
 rm -f "$tree"/boot/*
 
@@ -76,7 +78,7 @@ sfdisk --quiet "$image" <<END
 label: gpt
 start=1MiB, size=${ESP_MB}MiB, type=uefi, name=esp
 size=${ROOT_MB}MiB, type=linux, name=root
-size=${DATA_MB}MiB, type=linux, name=data
+size=${DATA_MB}MiB, type=$DATA_TYPE, name=data
 END
 offset_mb=1
 for part in esp root data; do
