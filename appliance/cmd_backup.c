@@ -54,22 +54,21 @@ static enum result copy_journal(const char *data_dir, const char *file, struct e
     return result;
 }
 
-enum exit_code command_backup(struct settings *settings, const struct config_sources *sources,
-                              const char *operand)
+enum exit_code command_backup(struct settings *settings, const struct config_sources *sources)
 {
-    (void)sources;
     struct error error = {0};
     struct chain_report report;
-    enum result result = copy_journal(settings->data_dir, operand, &error);
+    const char *file = program_operand(sources, NULL);
+    enum result result = copy_journal(settings->data_dir, file, &error);
     if (result == RESULT_OK)
-        result = check_copy(operand, &report, &error);
+        result = check_copy(file, &report, &error);
     if (result == RESULT_OK)
-        result = sync_folder_of(operand, &error);
+        result = sync_folder_of(file, &error);
     if (result != RESULT_OK) {
         fprintf(stderr, "backup: %s\n", error.text);
         return exit_code_of(result);
     }
-    printf("%s: %lld events up to sequence %lld, checked\n", operand, (long long)report.checked,
+    printf("%s: %lld events up to sequence %lld, checked\n", file, (long long)report.checked,
            (long long)report.last_sequence);
     return EXIT_DONE;
 }

@@ -194,11 +194,9 @@ static void check_libraries(struct findings *findings)
              libraries[i].defect ? libraries[i].defect : "");
 }
 
-enum exit_code command_check(struct settings *settings, const struct config_sources *sources,
-                             const char *operand)
+enum exit_code command_check(struct settings *settings, const struct config_sources *sources)
 {
     (void)sources;
-    (void)operand;
     struct findings findings = {.json = settings->json};
     buf_init(&findings.text, REPORT_MAX);
     json_writer_init(&findings.writer, &findings.text);

@@ -2,10 +2,8 @@
 #include "appliance/commands.h"
 #include "core/health.h"
 
-enum exit_code command_health(struct settings *settings, const struct config_sources *sources,
-                              const char *operand)
+enum exit_code command_health(struct settings *settings, const struct config_sources *sources)
 {
     (void)sources;
-    (void)operand;
     return health_print(&settings->orders_listen) == RESULT_OK ? EXIT_DONE : EXIT_FAILED;
 }

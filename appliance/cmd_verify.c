@@ -37,11 +37,9 @@ static void print_text(const struct chain_report *report, const char *head)
                (long long)report->first_sequence, (long long)report->last_sequence, head);
 }
 
-enum exit_code command_verify(struct settings *settings, const struct config_sources *sources,
-                              const char *operand)
+enum exit_code command_verify(struct settings *settings, const struct config_sources *sources)
 {
     (void)sources;
-    (void)operand;
     char path[JOURNAL_PATH_SIZE], head[SHA256_TEXT_SIZE];
     struct error error = {0};
     struct chain_report report;

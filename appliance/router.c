@@ -73,9 +73,11 @@ static bool parse_id(const struct segment *segment, int64_t *ret_id)
     return true;
 }
 
-static api_handler *handler_for(const struct resource *resource, const char *method)
+static api_handler *handler_for(const struct resource *resource,
+                                const struct http_exchange *exchange)
 {
-    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+    const char *method = http_exchange_method(exchange);
+    if (http_exchange_reads(exchange))
         return resource->get;
     if (strcmp(method, "POST") == 0)
         return resource->post;
@@ -103,10 +105,9 @@ void router_handle(void *context, struct http_exchange *exchange)
         reply_problem(reply, PROBLEM_NOT_FOUND, "nothing is served at this path on this port");
         return;
     }
-    api_handler *handler = handler_for(resource, http_exchange_method(exchange));
+    api_handler *handler = handler_for(resource, exchange);
     if (!handler) {
-        reply_problem(reply, PROBLEM_METHOD, "allowed here: %s", resource->allow);
-        reply->allow = resource->allow;
+        reply_method_refused(reply, resource->allow);
         return;
     }
     if (segment.text && !parse_id(&segment, &id)) {

@@ -391,10 +391,8 @@ static enum exit_code report(const char *event, enum result result, const struct
     return exit_code_of(result);
 }
 
-enum exit_code command_serve(struct settings *settings, const struct config_sources *sources,
-                             const char *operand)
+enum exit_code command_serve(struct settings *settings, const struct config_sources *sources)
 {
-    (void)operand;
     struct error error = {0};
     struct buf problems;
     struct appliance appliance = {.settings = settings};

@@ -8,6 +8,7 @@
 
 #include "core/access.h"
 #include "core/http_client.h"
+#include "core/program.h"
 #include "core/secret.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -139,10 +140,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     check_name(sources, "location", settings->location, problems);
     check_currency(sources, settings->currency, problems);
     check_locale(sources, settings->locale, problems);
-    settings->level = LOG_INFO;
-    if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
-        config_add_problem(sources, "log_level", problems,
-                           "\"%s\" is none of debug, info, warn, error", settings->log_level);
+    settings->level = program_log_level(settings->log_level, sources, problems);
     return config_verdict(problems);
 }
 
@@ -157,7 +155,7 @@ static void load_inventory_token(struct settings *settings, const struct config_
                                  struct buf *problems)
 {
     const struct secret_source source = {"inventory_token_file", settings->inventory_token_file,
-                                         "inventory-token"};
+                                         "inventory-token", 0};
     secret_load(&source, sources, problems, &settings->inventory_token);
     secret_warn_file(settings->inventory_token_file);
 }

@@ -13,6 +13,7 @@
 
 #include "bridge/amqp_internal.h"
 #include "bridge/amqp_tls.h"
+#include "core/secret.h"
 
 enum {
     HEARTBEAT_S = 10,
@@ -128,7 +129,7 @@ static amqp_table_entry_t capability(const char *name)
                                 .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
 }
 
-static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_info *peer)
+static amqp_rpc_reply_t log_in(const struct amqp *amqp, const struct amqp_connection_info *peer)
 {
     amqp_table_entry_t capabilities[] = {
         capability("publisher_confirms"),           capability("basic.nack"),
@@ -143,11 +144,10 @@ static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_i
          .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes("tillbox")}},
     };
     const amqp_table_t table = {ARRAY_LENGTH(properties), properties};
-    const char *password = amqp->options.password ? amqp->options.password : peer->password;
     /* To the letter "amqp://host/" names the virtual host "", which nobody has: "/" is meant. */
     const char *vhost = peer->vhost[0] ? peer->vhost : "/";
     return amqp_login_with_properties(amqp->connection, vhost, 0, FRAME_MAX, HEARTBEAT_S, &table,
-                                      AMQP_SASL_METHOD_PLAIN, peer->user, password);
+                                      AMQP_SASL_METHOD_PLAIN, peer->user, peer->password);
 }
 
 static enum delivery open_channel(struct amqp *amqp, const struct amqp_connection_info *peer,
@@ -209,19 +209,31 @@ struct amqp *amqp_new(const struct amqp_options *options)
     return amqp;
 }
 
+static const struct amqp_connection_info *with_password(struct amqp_connection_info *peer,
+                                                        char *password)
+{
+    if (password)
+        peer->password = password;
+    return peer;
+}
+
 enum delivery amqp_open(struct amqp *amqp, struct error *error)
 {
     char url[URL_MAX];
     struct amqp_connection_info peer;
+    CLEANUP(secret_forget) char *password = NULL;
+    const char *file = amqp->options.password_file;
     snprintf(url, sizeof url, "%s", amqp->options.url); /* parsing writes into it */
     enum delivery done = DELIVERY_DOWN;
     amqp->connection = amqp_new_connection();
     if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
         error_write(error, "amqp_url can't be read");
-    else
-        done = open_connection(amqp, &peer, error);
-    if (done == DELIVERY_DONE)
+    else if (!file || secret_read(file, error, &password) == RESULT_OK)
+        done = open_connection(amqp, with_password(&peer, password), error);
+    if (done == DELIVERY_DONE) {
         snprintf(amqp->user, sizeof amqp->user, "%s", peer.user);
+        secret_warn_file(file);
+    }
     explicit_bzero(url, sizeof url);
     return done;
 }

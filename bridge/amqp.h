@@ -25,10 +25,10 @@ enum {
 };
 
 struct amqp_options {
-    const char *url;      /* amqp:// or amqps://, with user, password and virtual host */
-    const char *password; /* in place of the URL's; NULL: the URL's */
-    const char *ca_file;  /* for amqps; NULL: the system's */
-    int64_t deadline_ms;  /* for connecting and for each call */
+    const char *url;           /* amqp:// or amqps://, with user, password and virtual host */
+    const char *password_file; /* read for each connection; NULL: the URL's password */
+    const char *ca_file;       /* for amqps; NULL: the system's */
+    int64_t deadline_ms;       /* for connecting and for each call */
     const struct clock *clock;
 };
 

@@ -239,7 +239,7 @@ static enum exit_code ask(const char *word, const struct settings *settings,
 
 enum exit_code command_notification(struct settings *settings, const struct config_sources *sources)
 {
-    const char *word = sources->operand_count > 1 ? sources->operands[1] : "run";
+    const char *word = program_operand(sources, "run");
     if (strcmp(word, "run") == 0)
         return run(settings, sources);
     if (strcmp(word, "list") == 0)

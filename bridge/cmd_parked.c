@@ -151,7 +151,7 @@ enum exit_code command_parked(struct settings *settings, const struct config_sou
         const char *word;
         enum exit_code (*run)(struct ledger *, const struct settings *, struct error *);
     } WORDS[] = {{"list", list}, {"show", show}, {"discard", discard}};
-    const char *word = sources->operand_count > 1 ? sources->operands[1] : "list";
+    const char *word = program_operand(sources, "list");
     struct error error = {0};
     struct ledger *ledger = NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(WORDS); i++) {

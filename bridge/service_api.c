@@ -171,16 +171,14 @@ void service_api_handle(void *context, struct http_exchange *exchange)
     const struct service_api *api = context;
     const struct service *service = api->service;
     struct http_reply *reply = http_exchange_reply(exchange);
-    const char *method = http_exchange_method(exchange);
     path_handler *handle = find_path(http_exchange_path(exchange));
     if (!handle) {
         if (!service->serves->handle || !service->serves->handle(service->self, exchange))
             reply_problem(reply, PROBLEM_NOT_FOUND, "nothing is served at this path");
         return;
     }
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        reply_problem(reply, PROBLEM_METHOD, "allowed here: GET, HEAD");
-        reply->allow = "GET, HEAD";
+    if (!http_exchange_reads(exchange)) {
+        reply_method_refused(reply, "GET, HEAD");
         return;
     }
     struct consumer_stats stats;

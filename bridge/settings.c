@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "core/secret.h"
 
 #define AT(member) offsetof(struct settings, member)
@@ -120,11 +121,12 @@ static void load_secrets(struct settings *settings, const struct config_sources 
                          struct buf *problems)
 {
     const struct secret_source postgres = {"postgres_password_file",
-                                           settings->postgres_password_file, "postgres-password"};
+                                           settings->postgres_password_file, "postgres-password",
+                                           0};
     const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
-                                       "amqp-password"};
-    secret_load(&postgres, sources, problems, &settings->postgres_password);
-    secret_load(&amqp, sources, problems, &settings->amqp_password);
+                                       "amqp-password", 0};
+    secret_find(&postgres, sources, problems, &settings->postgres_secret);
+    secret_find(&amqp, sources, problems, &settings->amqp_secret);
     secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
     secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
@@ -142,10 +144,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
     if (!settings->bridge_dir)
         return RESULT_NO_MEMORY;
     load_secrets(settings, sources, problems);
-    settings->level = LOG_INFO;
-    if (settings->log_level && log_level_parse(settings->log_level, &settings->level) != RESULT_OK)
-        config_add_problem(sources, "log_level", problems,
-                           "\"%s\" is none of debug, info, warn, error", settings->log_level);
+    settings->level = program_log_level(settings->log_level, sources, problems);
     return config_verdict(problems);
 }
 
@@ -159,10 +158,10 @@ void settings_warn(const struct settings *settings)
 
 void settings_free(struct settings *settings)
 {
-    secret_forget(&settings->postgres_password);
-    secret_forget(&settings->amqp_password);
     secret_forget(&settings->api_token);
-    secret_forget(&settings->webhook_secret);
-    secret_forget(&settings->smtp_password);
+    free(settings->postgres_secret);
+    free(settings->amqp_secret);
+    free(settings->webhook_secret);
+    free(settings->smtp_secret);
     config_free_settings(&SETTINGS, settings);
 }

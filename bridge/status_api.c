@@ -86,15 +86,13 @@ void status_api_handle(void *context, struct http_exchange *exchange)
     struct http_reply *reply = http_exchange_reply(exchange);
     struct accounting accounting = {0};
     struct error error = {0};
-    const char *method = http_exchange_method(exchange);
     status_handler *handle = find_handler(http_exchange_path(exchange));
     if (!handle) {
         reply_problem(reply, PROBLEM_NOT_FOUND, "nothing is served at this path");
         return;
     }
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        reply_problem(reply, PROBLEM_METHOD, "allowed here: GET, HEAD");
-        reply->allow = "GET, HEAD";
+    if (!http_exchange_reads(exchange)) {
+        reply_method_refused(reply, "GET, HEAD");
         return;
     }
     enum result result =

@@ -211,29 +211,23 @@ static void submit(struct stock_api *api, struct stock_request *request)
     http_exchange_resume(request->exchange);
 }
 
-static bool is_read(const char *method)
-{
-    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-}
-
 /* False, with the reply filled in, if the resource hasn't the method. */
 static bool find_kind(const struct place *place, struct http_exchange *exchange,
                       enum stock_kind *ret_kind)
 {
     const char *method = http_exchange_method(exchange);
-    struct http_reply *reply = http_exchange_reply(exchange);
     bool posts = strcmp(method, "POST") == 0;
-    if (is_read(method) && !place->is_stock)
+    if (http_exchange_reads(exchange) && !place->is_stock)
         *ret_kind = place->product_id ? STOCK_SHOW : STOCK_LIST;
     else if (posts && place->product_id == 0)
         *ret_kind = STOCK_ADD;
     else if (posts && place->is_stock)
         *ret_kind = STOCK_ADJUST;
     else {
-        reply->allow = place->is_stock     ? "POST"
-                       : place->product_id ? "GET, HEAD"
-                                           : "GET, HEAD, POST";
-        reply_problem(reply, PROBLEM_METHOD, "allowed here: %s", reply->allow);
+        reply_method_refused(http_exchange_reply(exchange), place->is_stock ? "POST"
+                                                            : place->product_id
+                                                                ? "GET, HEAD"
+                                                                : "GET, HEAD, POST");
         return false;
     }
     return true;

@@ -102,6 +102,12 @@ void reply_problem(struct http_reply *reply, enum problem problem, const char *f
     json_end_object(&writer);
 }
 
+void reply_method_refused(struct http_reply *reply, const char *allow)
+{
+    reply_problem(reply, PROBLEM_METHOD, "allowed here: %s", allow);
+    reply->allow = allow;
+}
+
 void reply_invalid(struct http_reply *reply, const struct field_errors *errors)
 {
     struct json_writer writer;

@@ -82,6 +82,9 @@ void field_errors_add(struct field_errors *errors, const char *field, const char
 void reply_problem(struct http_reply *reply, enum problem problem, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* PROBLEM_METHOD; `allow` lists what the resource has, "GET, HEAD", and outlives the reply. */
+void reply_method_refused(struct http_reply *reply, const char *allow);
+
 /* PROBLEM_INVALID with every field of `errors`. */
 void reply_invalid(struct http_reply *reply, const struct field_errors *errors);
 

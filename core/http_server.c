@@ -517,6 +517,11 @@ const char *http_exchange_method(const struct http_exchange *exchange)
     return exchange->method;
 }
 
+bool http_exchange_reads(const struct http_exchange *exchange)
+{
+    return strcmp(exchange->method, "GET") == 0 || strcmp(exchange->method, "HEAD") == 0;
+}
+
 const char *http_exchange_path(const struct http_exchange *exchange)
 {
     return exchange->path;

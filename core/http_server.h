@@ -72,6 +72,7 @@ uint64_t http_server_answers(const struct http_server *server, int status);
 
 /* What a handler sees of a request. Texts live as long as the exchange. */
 const char *http_exchange_method(const struct http_exchange *exchange);
+bool http_exchange_reads(const struct http_exchange *exchange); /* GET or HEAD */
 const char *http_exchange_path(const struct http_exchange *exchange);
 
 /* The value of a header, NULL if there is none. Names are case-insensitive. */

@@ -11,7 +11,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR        ?= $(PREFIX)/share/doc/tillbox
 SETTINGS_DIR  ?= /etc/tillbox
 
-SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics
+SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics tillbox-add-box
 FIREWALL := tillbox-firewall.service
 UNITS   := $(filter-out $(FIREWALL),$(notdir $(wildcard $(BOX)/systemd/*.service $(BOX)/systemd/*.timer)))
 PAGES   := $(addprefix $(BUILD)/man/,$(addsuffix .8,tillbox-appliance tillbox-bridge $(SCRIPTS)))
@@ -24,12 +24,19 @@ about_tillbox-bridge    := brings a box's sales to head office, once
 about_tillbox-backup    := copies a box's journal into a backup
 about_tillbox-restore   := puts a backup in the journal's place
 about_tillbox-metrics   := writes metrics of a box for node_exporter
+about_tillbox-start-over := gives a restored box that can't go on a new name and journal
+about_tillbox-add-box   := gives a box its logins at head office
 
 # Under the names that they are installed by.
 $(BUILD)/install/tillbox-%: $(BUILD)/%
 	@mkdir -p $(@D)
 	@cp $< $@
 $(BUILD)/install/tillbox-%: $(BOX)/bin/tillbox-% VERSION
+	@mkdir -p $(@D)
+	@$(FILL) $< >$@
+	@chmod 755 $@
+
+$(BUILD)/install/tillbox-add-box: tools/add-box.sh VERSION
 	@mkdir -p $(@D)
 	@$(FILL) $< >$@
 	@chmod 755 $@

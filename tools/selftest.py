@@ -4,6 +4,7 @@
 For each row of PLANTS a fault is planted in a copy of the tree, the row's gate is run there, and
 must fail with the expected message. Every gate is first run on the copy as it is, and must pass:
 a gate that is red anyway proves nothing. Ends with "N passed, N failed"; exit 1 if any failed."""
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -11,10 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from typing import NamedTuple, Optional
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GATE_MAX_S = 900
+SHARED_BUILD = ("make check TESTS", "make test TESTS")
 
 
 class Plant(NamedTuple):
@@ -69,6 +72,9 @@ LONG_FUNCTION = ("int planted(int value);\n\nint planted(int value)\n{\n"
                  + "    value += 1;\n" * 70 + "    return value;\n}\n")
 
 LAYERS = "tools/layers.py"
+# The slow ones read only what a plant is in, and a file that is there without it.
+TIDY = "PROGRAMS='core/planted.c core/utf8.c' tools/lint.sh tidy"
+CPPCHECK = "PROGRAMS='core/planted.c core/utf8.c' tools/lint.sh cppcheck"
 # Beside the planted test one that passes: without the plant the gate must have something to run.
 CHECK = "make check TESTS='test_buf test_planted'"
 ASAN = "make check-asan TESTS='test_buf test_planted'"
@@ -145,14 +151,14 @@ PLANTS = [
     Plant("lint-tidy", "core/planted.c", None,
           "#include <stdlib.h>\n\nint planted(const char *text);\n\n"
           "int planted(const char *text)\n{\n    return atoi(text);\n}\n",
-          "tools/lint.sh tidy", r'core/planted\.c:7:12: error: .*\[cert-err34-c'),
+          TIDY, r'core/planted\.c:7:12: error: .*\[cert-err34-c'),
     Plant("lint-tidy-header", "core/utf8.h", "\n#endif", "\nint plantedName(void);\n\n#endif",
-          "tools/lint.sh tidy",
+          TIDY,
           r"core/utf8\.h:\d+:5: error: invalid case style for function 'plantedName'"),
     Plant("lint-cppcheck", "core/planted.c", None,
           "int planted(void);\n\nint planted(void)\n{\n    int values[2] = {1, 2};\n"
           "    return values[2];\n}\n",
-          "tools/lint.sh cppcheck", r"core/planted\.c:6:.*arrayIndexOutOfBounds"),
+          CPPCHECK, r"core/planted\.c:6:.*arrayIndexOutOfBounds"),
     Plant("lint-shellcheck", "tools/planted.sh", None, "#!/bin/sh\nrm -r $1/*\n",
           "tools/lint.sh shellcheck", r'In tools/planted\.sh line 2:(.|\n)*SC2086'),
     Plant("lint-shellcheck-no-suffix", "tools/planted", None, "#!/bin/sh\nrm -r $1/*\n",
@@ -297,7 +303,7 @@ def plant(path, row):
     return lambda: path.write_text(text, encoding="utf-8")
 
 
-def try_row(copy, row):
+def try_plant(copy, row):
     """None when the gate caught the fault, or else what went wrong."""
     undo = plant(copy / row.file, row)
     if undo is None:
@@ -313,22 +319,49 @@ def try_row(copy, row):
     return None
 
 
-def try_rows(rows):
-    """Prints a line for each row; returns how many failed."""
-    failed = 0
-    green = {}
-    with tempfile.TemporaryDirectory(prefix="selftest-") as folder:
-        copy = pathlib.Path(folder)
-        copy_tree(copy)
+class Copy:
+    """A copy of the tree, and which gates are green in it; one row at a time is tried there."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="selftest-")
+        self.path = pathlib.Path(self.folder.name)
+        self.green = {}
+        copy_tree(self.path)
+
+    def try_row(self, row):
+        """None when the gate caught the fault, or else what went wrong."""
+        if row.gate not in self.green:
+            self.green[row.gate] = run_gate(self.path, row.gate)
+        code, output = self.green[row.gate]
+        if code != 0:
+            return f"`{row.gate}` fails without the plant:\n{output[-4000:]}"
+        return try_plant(self.path, row)
+
+    def try_rows(self, rows):
+        """Prints a line for each row; returns how many failed."""
+        failed = 0
         for row in rows:
-            if row.gate not in green:
-                green[row.gate] = run_gate(copy, row.gate)
-            code, output = green[row.gate]
-            problem = (try_row(copy, row) if code == 0 else
-                       f"`{row.gate}` fails without the plant:\n{output[-4000:]}")
-            print(f"FAILED {row.name}: {problem}" if problem else f"ok     {row.name}", flush=True)
+            began = time.monotonic()
+            problem = self.try_row(row)
+            took = f"({time.monotonic() - began:.0f} s)"
+            print(f"FAILED {row.name} {took}: {problem}\n" if problem else
+                  f"ok     {row.name} {took}\n", end="", flush=True)
             failed += bool(problem)
-    return failed
+        return failed
+
+
+def try_rows(rows):
+    """In two copies side by side: what needs a build of its own, and what shares one. Returns how
+    many failed."""
+    shares = [row for row in rows if row.gate.startswith(SHARED_BUILD)]
+    own = [row for row in rows if row not in shares]
+    copies = [Copy(), Copy()]
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as lanes:
+            return sum(lanes.map(Copy.try_rows, copies, (shares, own)))
+    finally:
+        for copy in copies:
+            copy.folder.cleanup()
 
 
 def main(arguments):

@@ -58,9 +58,18 @@ class Tree:
 
     def make(self):
         subprocess.run([ROOT / "tests/fresh/make_system.sh", self.folder], check=True)
+        return self.mount()
+
+    def mount(self):
         subprocess.run(["mount", "-t", "proc", "proc", self.folder / "proc"], check=True)
         subprocess.run(["mount", "--rbind", "/dev", self.folder / "dev"], check=True)
         return self
+
+    def copy(self, folder):
+        """Another one, in an empty folder, with the same files."""
+        subprocess.run(["cp", "-a", "--reflink=auto", "--one-file-system", f"{self.folder}/.",
+                        folder], check=True)
+        return Tree(folder).mount()
 
     def __truediv__(self, path):
         return self.folder / str(path).lstrip("/")
@@ -87,8 +96,10 @@ class Tree:
         self.run("apt-get", "update", "-qq")
 
     def install(self, *packages):
+        """Nobody is there to be asked about settings that were edited: they are kept."""
         self.give(*packages)
         return self.run("apt-get", "install", "-y", "-qq", "--no-install-recommends",
+                        "-o", "Dpkg::Options::=--force-confold",
                         *(f"/root/build/{package.name}" for package in packages))
 
     def unit(self, name):
