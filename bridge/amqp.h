@@ -45,6 +45,13 @@ enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret
 /* Closes without a farewell, which might hang. */
 void amqp_close(struct amqp *amqp);
 
+/* The login's name, as in the URL; once it is open. */
+const char *amqp_user(const struct amqp *amqp);
+
+/* Has the broker closed the channel since a message bore another login's name? Only a user with the
+ * tag `impersonator` may send such ones. */
+bool amqp_user_is_refused(const struct amqp *amqp);
+
 /* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
 void amqp_watch(struct amqp *amqp, int64_t now_ms);
 
@@ -76,6 +83,7 @@ struct amqp_message {
     const char *message_id;
     const char *type;
     const char *app_id;
+    const char *user_id; /* the broker vouches for it: it must be the login's name */
     int64_t timestamp_s;
     struct amqp_header headers[AMQP_HEADERS_MAX];
     size_t header_count;

@@ -28,6 +28,10 @@ static const struct option OPTIONS[] = {
      "amqp-password)"},
     {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that the broker's certificate must come from (amqps)"},
+    {"box_user_prefix", OPTION_TEXT, OPTION_EVERYWHERE, AT(box_user_prefix), NULL, 1, 64, "PREFIX",
+     "where each box has a broker login of its own, named this and its device_id, as box-: an "
+     "event "
+     "that another login sent is refused (inventory, notification)"},
     {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
      "HOST:PORT", "address of /status, /healthz and /metrics"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",

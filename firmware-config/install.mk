@@ -67,7 +67,8 @@ install: build $(PAGES) ## programs, units, manual pages … into DESTDIR and PR
 	$(BUILD)/appliance settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/appliance.conf
 	$(BUILD)/bridge settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/bridge.conf
 	for service in migrate inventory notification; do \
-	    $(BUILD)/bridge settings >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || exit; done
+	    $(BUILD)/bridge settings | $(SETTINGS_CENTRAL) >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || \
+	    exit; done
 
 # What makes a plain machine a till box: see docs/box.md. The clock's floor is the package's age: PID 1
 # sets a clock that is behind to the time of this file (systemd(1)).
@@ -79,8 +80,9 @@ install-box: ## limits, firewall, watchdog … of a box, into DESTDIR
 	$(INSTALL) -t $(DESTDIR)$(UNITDIR)/$(FIREWALL).d $(BOX)/systemd/$(FIREWALL).d/*.conf
 	touch $(DESTDIR)/usr/lib/clock-epoch
 
-# On an installed box the bridge has a folder of its own.
+# On an installed box the bridge has a folder of its own; head office has logins for each box.
 SETTINGS_HERE := sed 's|^\#bridge_dir =.*|bridge_dir = /var/lib/tillbox-bridge|'
+SETTINGS_CENTRAL := sed 's|^\#box_user_prefix =.*|box_user_prefix = box-|'
 
 .PHONY: deb units
 deb: ## build the Debian package into build/

@@ -292,7 +292,8 @@ def check_device(office, events):
 
 
 def check_message(message, event):
-    """A message is the event, byte for byte, with the properties of the event flow."""
+    """A message is the event, byte for byte, with the properties of the event flow; the broker has
+    seen to it that its user_id is its sender's."""
     envelope, properties = json.loads(event.payload), message.properties
     occurred_at = calendar_seconds(envelope["occurred_at"])
     assert message.body == event.payload.encode()
@@ -300,6 +301,7 @@ def check_message(message, event):
     assert (properties.message_id, properties.type) == (event.event_id, event.event_type)
     assert (properties.app_id, properties.timestamp) == (envelope["device_id"], occurred_at)
     assert (properties.delivery_mode, properties.content_type) == (2, "application/json")
+    assert properties.user_id
     assert properties.headers["x-device-id"] == envelope["device_id"]
     assert properties.headers["x-sequence"] == event.sequence
 
