@@ -11,7 +11,8 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR        ?= $(PREFIX)/share/doc/tillbox
 SETTINGS_DIR  ?= /etc/tillbox
 
-SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics tillbox-add-box
+SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics tillbox-start-over \
+           tillbox-add-box
 FIREWALL := tillbox-firewall.service
 UNITS   := $(filter-out $(FIREWALL),$(notdir $(wildcard $(BOX)/systemd/*.service $(BOX)/systemd/*.timer)))
 PAGES   := $(addprefix $(BUILD)/man/,$(addsuffix .8,tillbox-appliance tillbox-bridge $(SCRIPTS)))

@@ -54,7 +54,7 @@ class Tree:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.processes = []
+        self.running = {}  # the latest service of a name
 
     def make(self):
         subprocess.run([ROOT / "tests/fresh/make_system.sh", self.folder], check=True)
@@ -152,7 +152,7 @@ class Tree:
         return Service(self, self.unit(name), variables)
 
     def stop_all(self):
-        for service in self.processes:
+        for service in self.running.values():
             service.stop()
 
 
@@ -171,7 +171,7 @@ class Service:
             self.process = subprocess.Popen(
                 tree.command_of(unit, unit.commands()[0], told), stdout=log, stderr=log,
                 umask=int(unit["UMask"], 8))
-        tree.processes.append(self)
+        tree.running[unit.name] = self
         try:
             self.manager.wait_for("READY=1")
         except AssertionError as error:
