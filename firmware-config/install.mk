@@ -92,5 +92,6 @@ units: build ## systemd's own judgement of the units
 
 .PHONY: package-test
 package-test: build tests-build ## the package's life in a clean Debian: install, sell, upgrade, purge
+	tools/install-deps.sh test
 	tools/install-deps.sh deb
 	unshare --mount $(PYTEST) tests/package $(ARGS)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
@@ -172,15 +173,23 @@ class Service:
                 tree.command_of(unit, unit.commands()[0], told), stdout=log, stderr=log,
                 umask=int(unit["UMask"], 8))
         tree.running[unit.name] = self
+        # A manager that doesn't listen blocks who speaks to it.
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
         try:
             self.manager.wait_for("READY=1")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()}") from error
 
+    def _listen(self):
+        while self.process.poll() is None:
+            self.manager.listen(0.2)
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
+        self.listener.join()
         self.manager.close()
         return self.process.returncode
 
