@@ -165,6 +165,7 @@ class Service:
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         self.manager = ServiceManager(run)
+        self.listener = None
         self.log = tree / f"tmp/{unit.name}.log"
         told = {**self.manager.environment(), "NOTIFY_SOCKET": f"/run/{unit.name}/notify",
                 **tree.prepare(unit), **variables}
@@ -173,13 +174,13 @@ class Service:
                 tree.command_of(unit, unit.commands()[0], told), stdout=log, stderr=log,
                 umask=int(unit["UMask"], 8))
         tree.running[unit.name] = self
-        # A manager that doesn't listen blocks who speaks to it.
-        self.listener = threading.Thread(target=self._listen)
-        self.listener.start()
         try:
             self.manager.wait_for("READY=1")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()}") from error
+        # A manager that doesn't listen blocks who speaks to it.
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
 
     def _listen(self):
         while self.process.poll() is None:
@@ -189,7 +190,8 @@ class Service:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
-        self.listener.join()
+        if self.listener:
+            self.listener.join()
         self.manager.close()
         return self.process.returncode
 
