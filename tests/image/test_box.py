@@ -22,7 +22,7 @@ from tills import Tills
 from box import wait_until
 
 SETTINGS = ROOT / "firmware-config" / "etc"
-SYSCTL = (SETTINGS / "sysctl.d/50-tillbox.conf").read_text()
+SYSCTL = (SETTINGS / "sysctl.d/99-tillbox.conf").read_text()
 JOURNAL_USAGE = "MESSAGE_ID=ec387f577b844b8fa948f33cad9a75e6"  # SD_MESSAGE_JOURNAL_USAGE
 SECTOR_BYTES = 512
 SALES_BEFORE_THE_END = 40
@@ -46,7 +46,7 @@ def identity(box):
 
 def who_is(box):
     return box.run("cat /etc/machine-id /etc/ssh/ssh_host_*.pub"), status(box)["device_id"], \
-        status(box)["journal_id"]
+        status(box)["journal"]["journal_id"]
 
 
 def status(box):
