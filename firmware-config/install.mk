@@ -97,3 +97,8 @@ package-test: build tests-build ## the package's life in a clean Debian: install
 	tools/install-deps.sh test
 	tools/install-deps.sh deb
 	unshare --mount $(PYTEST) tests/package $(ARGS)
+
+.PHONY: image-test
+image-test: ## the box's image, from its first start through hangs and power cuts, in QEMU
+	tools/install-deps.sh image
+	$(PYTEST) tests/image $(ARGS)
