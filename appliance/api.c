@@ -139,6 +139,7 @@ struct page_reading {
     const char *bound; /* "after" or "before" */
     struct page *page;
     enum order_filter *filter;
+    bool has_bound, has_limit, has_filter;
     struct field_errors errors;
 };
 
@@ -153,19 +154,30 @@ static bool parse_filter(const char *text, enum order_filter *ret_filter)
     return true;
 }
 
+static bool is_first(struct page_reading *reading, const char *name, bool *seen)
+{
+    if (*seen)
+        field_errors_add(&reading->errors, name, "is given twice");
+    bool first = !*seen;
+    *seen = true;
+    return first;
+}
+
 static void read_parameter(void *context, const char *name, const char *value)
 {
     struct page_reading *reading = context;
     struct field_errors *errors = &reading->errors;
     if (strcmp(name, reading->bound) == 0) {
-        if (!http_parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
+        if (is_first(reading, name, &reading->has_bound) &&
+            !http_parse_number(value, 0, JSON_INTEGER_MAX, &reading->page->after))
             field_errors_add(errors, reading->bound, "must be an id: a whole number");
     } else if (strcmp(name, "limit") == 0) {
-        if (!http_parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
+        if (is_first(reading, name, &reading->has_limit) &&
+            !http_parse_number(value, 1, QUERIES_PAGE_MAX, &reading->page->limit))
             field_errors_add(errors, "limit", "must be a whole number from 1 to %d",
                              QUERIES_PAGE_MAX);
     } else if (reading->filter && strcmp(name, "status") == 0) {
-        if (!parse_filter(value, reading->filter))
+        if (is_first(reading, name, &reading->has_filter) && !parse_filter(value, reading->filter))
             field_errors_add(errors, "status", "must be created or cancelled");
     } else {
         char field[64];

@@ -35,7 +35,7 @@ struct service {
 struct api {
     const struct settings *settings;
     const struct clock *clock;
-    struct journal *journal; /* only journal_identity() and journal_head() */
+    struct journal *journal; /* only journal_identity(), _head() and _check_files() */
     struct committer *committer;
     struct disk *disk;
     struct integrity *integrity;
@@ -76,6 +76,9 @@ bool api_read_latest(struct http_exchange *exchange, struct page_back *ret_page)
 /* Answers a read: the JSON that was written, 404 saying "there is no `what`", or an error. */
 void api_answer_read(struct http_exchange *exchange, enum result result, const char *what,
                      const struct error *error);
+
+/* Could the last batch be committed, and are the journal's files there for the next? */
+bool api_can_write(const struct api *api);
 
 /* The service's own SHA-256, for its HTTP thread. */
 struct sha256 *api_hasher(struct service *service);

@@ -14,9 +14,18 @@ void api_get_livez(struct service *service, struct http_exchange *exchange, int6
     buf_append_text(&http_exchange_reply(exchange)->body, "{\"status\":\"ok\"}");
 }
 
+bool api_can_write(const struct api *api)
+{
+    struct committer_stats commits;
+    struct error ignored;
+    committer_stats(api->committer, &commits);
+    return commits.healthy && journal_check_files(api->journal, &ignored) == RESULT_OK;
+}
+
 /* How the box is. The journal decides whether it is ready; head office never does. */
 struct health {
     struct committer_stats commits;
+    bool writable;
     enum disk_stage disk;
     enum integrity_state integrity;
     char integrity_detail[INTEGRITY_DETAIL_SIZE];
@@ -26,6 +35,7 @@ static struct health read_health(const struct api *api)
 {
     struct health health;
     committer_stats(api->committer, &health.commits);
+    health.writable = api_can_write(api);
     health.disk = disk_stage(api->disk);
     health.integrity = integrity_state(api->integrity, health.integrity_detail);
     return health;
@@ -33,7 +43,7 @@ static struct health read_health(const struct api *api)
 
 static bool is_ready(const struct health *health)
 {
-    return health->commits.healthy && health->disk != DISK_FULL;
+    return health->writable && health->disk != DISK_FULL;
 }
 
 static bool is_degraded(const struct health *health)
@@ -51,7 +61,7 @@ static const char *word_for(const struct health *health)
 static void put_checks(struct json_writer *writer, const struct health *health)
 {
     json_put_text(writer, "status", word_for(health));
-    json_put_text(writer, "journal", health->commits.healthy ? "writable" : "failing");
+    json_put_text(writer, "journal", health->writable ? "writable" : "failing");
     json_put_text(writer, "integrity", integrity_state_text(health->integrity));
     json_put_text(writer, "disk", disk_stage_text(health->disk));
 }
@@ -102,7 +112,7 @@ static void put_journal(struct json_writer *writer, const struct api *api,
     struct journal_head head = journal_head(api->journal);
     json_begin_object(writer, "journal");
     json_put_text(writer, "journal_id", identity->journal_id);
-    json_put_bool(writer, "writable", health->commits.healthy);
+    json_put_bool(writer, "writable", health->writable);
     json_put_bool(writer, "stopped_cleanly_before", identity->stopped_cleanly);
     json_put_text(writer, "integrity", integrity_state_text(health->integrity));
     if (health->integrity == INTEGRITY_DAMAGED)

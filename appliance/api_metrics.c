@@ -133,8 +133,8 @@ void api_get_metrics(struct service *service, struct http_exchange *exchange, in
                 log_dropped());
     put_gauge(out, "tillbox_queue_length", "Changes waiting to be written.", stats.queued);
     put_gauge(out, "tillbox_queue_longest", "Most changes that waited at once.", stats.queued_most);
-    put_gauge(out, "tillbox_journal_writable", "1 if the last batch could be committed.",
-              stats.healthy);
+    put_gauge(out, "tillbox_journal_writable", "1 if the next sale can be written.",
+              api_can_write(api));
     put_gauge(out, "tillbox_journal_sequence", "Sequence of the last event.",
               journal_head(api->journal).sequence);
     put_gauge(out, "tillbox_journal_damaged", "1 if a check found damage.",

@@ -33,6 +33,14 @@ static enum result read_items(const struct json *items, struct order *order,
     return RESULT_OK;
 }
 
+/* Which of the two was meant? */
+static void refuse_both_forms(struct form *form)
+{
+    static const char WHY[] = "belongs into items, or items must go";
+    form_refuse_member(form, "product_id", WHY);
+    form_refuse_member(form, "quantity", WHY);
+}
+
 /* One line in the order itself, or any number of them in `items`. */
 static enum result read_order(const struct json *body, struct command *command,
                               struct field_errors *errors)
@@ -47,6 +55,7 @@ static enum result read_order(const struct json *body, struct command *command,
     if (command->order_is_list) {
         const struct json *items = form_array(&form, "items", FORM_REQUIRED, 1, ORDER_LINES_MAX);
         result = items ? read_items(items, order, errors) : RESULT_OK;
+        refuse_both_forms(&form);
     } else {
         result = order_init(order, 1);
         if (result == RESULT_OK)

@@ -27,6 +27,8 @@ static void read_product(const struct json *body, struct command *command,
     form_integer(&form, "stock", FORM_REQUIRED, 0, STOCK_MAX, &product->stock);
     form_integer(&form, "price", FORM_OPTIONAL, 0, PRODUCT_PRICE_MAX_MINOR, &product->price_minor);
     form_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
+    form_refuse_blank(&form, "product_name", name);
+    form_refuse_blank(&form, "sku", sku);
     form_close(&form);
     copy_text(product->name, sizeof product->name, name);
     copy_text(product->sku, sizeof product->sku, sku);
@@ -43,6 +45,8 @@ static void read_change(const struct json *body, struct command *command,
     change->has_price = form_integer(&form, "price", FORM_OPTIONAL, 0, PRODUCT_PRICE_MAX_MINOR,
                                      &change->to.price_minor);
     change->has_sku = form_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
+    form_refuse_blank(&form, "product_name", name);
+    form_refuse_blank(&form, "sku", sku);
     form_close(&form);
     copy_text(change->to.name, sizeof change->to.name, name);
     copy_text(change->to.sku, sizeof change->to.sku, sku);
@@ -60,6 +64,7 @@ static void read_adjustment(const struct json *body, struct command *command,
     bool has_delta =
         form_integer(&form, "delta", FORM_REQUIRED, -STOCK_MAX, STOCK_MAX, &adjustment->delta);
     form_text(&form, "reason", FORM_REQUIRED, 1, REASON_MAX, &reason);
+    form_refuse_blank(&form, "reason", reason);
     form_close(&form);
     if (has_delta && adjustment->delta == 0)
         field_errors_add(errors, "delta", "must not be 0");

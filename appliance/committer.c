@@ -83,7 +83,9 @@ static void fail_command(struct command *command, enum result result)
         reply_problem(reply, PROBLEM_DISK_FULL, "the change was not made; free some disk space");
         reply->retry_after_s = DISK_RETRY_S;
     } else {
-        reply_problem(reply, PROBLEM_INTERNAL, "the change was not made: %s", result_text(result));
+        reply_problem(reply, PROBLEM_INTERNAL, "the change was not made: %s",
+                      result == RESULT_NOT_FOUND ? "the journal's file isn't there any more"
+                                                 : result_text(result));
     }
     if (result == RESULT_SYNC_FAILED || result == RESULT_IO)
         reply_problem(reply, PROBLEM_INTERNAL,

@@ -246,6 +246,8 @@ static enum result open_file(struct journal *journal, const struct journal_optio
     journal_path(options->data_dir, path);
     enum result result = create_file(options->data_dir, path, error);
     if (result == RESULT_OK)
+        result = journal_files_lock(&journal->files, path, error);
+    if (result == RESULT_OK)
         result = db_open(path, DB_WRITER, &journal->db, error);
     if (result == RESULT_OK) {
         db_keep_wal(journal->db);
@@ -260,7 +262,9 @@ static enum result open_file(struct journal *journal, const struct journal_optio
         result = prepare_all(journal, error);
     if (result == RESULT_OK)
         result = make_durable(journal, error);
-    return result == RESULT_OK ? mark_running(journal, error) : result;
+    if (result == RESULT_OK)
+        result = mark_running(journal, error);
+    return result == RESULT_OK ? journal_files_note(&journal->files, error) : result;
 }
 
 enum result journal_open(const struct journal_options *options, struct journal **ret_journal,
@@ -271,6 +275,7 @@ enum result journal_open(const struct journal_options *options, struct journal *
         return RESULT_NO_MEMORY;
     journal->clock = options->clock;
     journal->lock = -1;
+    journal_files_init(&journal->files);
     pthread_mutex_init(&journal->head_lock, NULL);
     buf_init(&journal->payload, PAYLOAD_MAX);
     buf_init(&journal->items, PAYLOAD_MAX);
@@ -295,6 +300,7 @@ static void journal_free(struct journal *journal, void (*close_db)(struct db *db
     for (int i = 0; i < JOURNAL_STATEMENT_COUNT; i++)
         statement_free(journal->statements[i]);
     close_db(journal->db);
+    journal_files_done(&journal->files);
     if (journal->lock >= 0)
         close(journal->lock);
     sha256_free(journal->hasher);
@@ -311,7 +317,9 @@ void journal_abandon(struct journal *journal)
 
 enum result journal_close(struct journal *journal, struct error *error)
 {
-    enum result result = run(journal, JOURNAL_SET_STOPPED, error);
+    enum result result = journal_check_files(journal, error);
+    if (result == RESULT_OK)
+        result = run(journal, JOURNAL_SET_STOPPED, error);
     if (result == RESULT_OK)
         result = db_checkpoint(journal->db, error);
     journal_free(journal, db_close);
@@ -323,6 +331,11 @@ const struct journal_identity *journal_identity(const struct journal *journal)
     return &journal->identity;
 }
 
+enum result journal_check_files(const struct journal *journal, struct error *error)
+{
+    return journal_files_check(&journal->files, error);
+}
+
 enum result journal_begin(struct journal *journal, struct error *error)
 {
     return run(journal, JOURNAL_BEGIN, error);
@@ -330,7 +343,9 @@ enum result journal_begin(struct journal *journal, struct error *error)
 
 enum result journal_commit(struct journal *journal, struct error *error)
 {
-    enum result result = run(journal, JOURNAL_COMMIT, error);
+    enum result result = journal_check_files(journal, error);
+    if (result == RESULT_OK)
+        result = run(journal, JOURNAL_COMMIT, error);
     if (result != RESULT_OK) {
         if (result != RESULT_SYNC_FAILED)
             journal_rollback(journal);

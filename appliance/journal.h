@@ -54,6 +54,8 @@ void journal_abandon(struct journal *journal);
 
 const struct journal_identity *journal_identity(const struct journal *journal);
 
+/* RESULT_NOT_FOUND once the files were removed or replaced: nothing is committed. Any thread. */
+MUST_CHECK enum result journal_check_files(const struct journal *journal, struct error *error);
 MUST_CHECK enum result journal_begin(struct journal *journal, struct error *error);
 
 /* Durable on RESULT_OK. On anything else it has been rolled back, or must be taken as such. */

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "appliance/journal.h"
+#include "appliance/journal_files.h"
 #include "appliance/rows.h"
 #include "core/db.h"
 
@@ -54,7 +55,8 @@ struct journal {
     const struct clock *clock;
     struct db *db;
     struct statement *statements[JOURNAL_STATEMENT_COUNT];
-    int lock; /* descriptor that holds the flock */
+    int lock; /* descriptor that holds the folder's flock */
+    struct journal_files files;
     struct journal_identity identity;
     struct uuid_generator ids;
     struct sha256 *hasher;

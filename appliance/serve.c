@@ -37,6 +37,7 @@ struct appliance {
     struct nudger *nudger;
     struct watchdog watchdog;
     atomic_bool flush_failed;
+    bool files_missing; /* the journal's; told once */
 };
 
 /* In the committer's thread: the bridge has something to do. */
@@ -271,11 +272,24 @@ static void add_history(const struct api *api)
     history_add(api->history, clock_wall_ms(api->clock), &totals);
 }
 
+/* Nobody may be selling while it happens. */
+static void check_files(struct appliance *appliance)
+{
+    struct error error = {0};
+    bool missing = journal_check_files(appliance->api.journal, &error) != RESULT_OK;
+    if (missing && !appliance->files_missing)
+        LOG(LOG_ERROR, "journal.missing", LOG_TEXT("error", error.text));
+    if (!missing && appliance->files_missing)
+        LOG(LOG_INFO, "journal.put_back");
+    appliance->files_missing = missing;
+}
+
 static void tick(struct appliance *appliance, int64_t ticks)
 {
     for (int i = 0; i < SERVICE_COUNT; i++)
         http_server_sweep(appliance->api.services[i].server);
     disk_check(appliance->api.disk);
+    check_files(appliance);
     accounts_refresh(appliance->api.accounts, appliance->settings->data_dir,
                      appliance->settings->bridge_dir);
     add_history(&appliance->api);

@@ -303,10 +303,10 @@ enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
                                         const char *dead_letter_key, int delivery_limit,
                                         bool *denied, struct error *error)
 {
-    amqp_table_entry_t arguments[6] = {amqp_text_entry("x-queue-type", "quorum")};
-    int count = 1;
+    amqp_table_entry_t arguments[6] = {amqp_text_entry("x-queue-type", "quorum"),
+                                       amqp_number_entry("x-delivery-limit", delivery_limit)};
+    int count = 2;
     if (dead_letter_exchange) {
-        arguments[count++] = amqp_number_entry("x-delivery-limit", delivery_limit);
         arguments[count++] = amqp_text_entry("x-dead-letter-exchange", dead_letter_exchange);
         arguments[count++] = amqp_text_entry("x-dead-letter-routing-key", dead_letter_key);
         arguments[count++] = amqp_text_entry("x-dead-letter-strategy", "at-least-once");

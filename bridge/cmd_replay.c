@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "bridge/commands.h"
+#include "bridge/envelope.h"
 #include "bridge/failed_queue.h"
 #include "bridge/peers.h"
 #include "bridge/replay.h"
@@ -75,10 +76,54 @@ static bool read_time(const char *option, const char *text, int64_t *ret_ms)
     return false;
 }
 
-static bool read_filter(const struct settings *settings, struct replay_filter *ret_filter)
+static bool complain(const char *what)
+{
+    fprintf(stderr, "replay: %s\n", what);
+    return false;
+}
+
+static bool is_known_type(const char *type)
+{
+    for (int kind = 0; kind < ENVELOPE_KINDS; kind++)
+        if (strcmp(type, envelope_kind_text((enum envelope_kind)kind)) == 0)
+            return true;
+    return false;
+}
+
+/* What would be passed over in silence, and more or less be sent than was meant. */
+static bool is_sensible(const struct settings *settings)
+{
+    bool picks = settings->id || settings->order || settings->type || settings->since ||
+                 settings->until || settings->from || settings->to || settings->sink;
+    if (settings->queue && picks)
+        return complain("--queue moves whatever is in order.failed: only --limit, --rate, "
+                        "--dry-run and --json go with it");
+    if (settings->to > 0 && settings->from > settings->to)
+        return complain("--from is behind --to");
+    if (settings->type && !is_known_type(settings->type))
+        return complain("--type: there is no such event type");
+    if (settings->sink && strcmp(settings->sink, "postgres") != 0 &&
+        strcmp(settings->sink, "rabbitmq") != 0)
+        return complain("--sink: it must be postgres or rabbitmq");
+    return true;
+}
+
+/* As the journal writes it. */
+static bool read_id(const char *text, char ret_id[static UUID_TEXT_SIZE])
+{
+    struct uuid uuid;
+    if (text && uuid_parse(text, &uuid) != RESULT_OK)
+        return complain("--id: it isn't a UUID");
+    if (text)
+        uuid_format(&uuid, ret_id);
+    return true;
+}
+
+static bool read_filter(const struct settings *settings, char ret_id[static UUID_TEXT_SIZE],
+                        struct replay_filter *ret_filter)
 {
     *ret_filter = (struct replay_filter){
-        .event_id = settings->id,
+        .event_id = settings->id ? ret_id : NULL,
         .event_type = settings->type,
         .order_id = settings->order,
         .from = settings->from > 0 ? settings->from : settings->to > 0,
@@ -87,13 +132,8 @@ static bool read_filter(const struct settings *settings, struct replay_filter *r
         .rate = settings->rate,
         .dry_run = settings->dry_run,
     };
-    if (settings->sink && strcmp(settings->sink, "postgres") != 0 &&
-        strcmp(settings->sink, "rabbitmq") != 0) {
-        fprintf(stderr, "replay: --sink: \"%s\" is neither postgres nor rabbitmq\n",
-                settings->sink);
-        return false;
-    }
-    return read_time("since", settings->since, &ret_filter->since_ms) &&
+    return is_sensible(settings) && read_id(settings->id, ret_id) &&
+           read_time("since", settings->since, &ret_filter->since_ms) &&
            read_time("until", settings->until, &ret_filter->until_ms);
 }
 
@@ -155,10 +195,11 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
     (void)sources;
     struct error error = {0};
     struct ledger *ledger = NULL;
+    char id[UUID_TEXT_SIZE];
     struct replay_filter filter;
     struct replay_report report = {0};
     struct output output = {.settings = settings, .terminal = isatty(STDERR_FILENO) == 1};
-    if (!read_filter(settings, &filter))
+    if (!read_filter(settings, id, &filter))
         return EXIT_USAGE;
     if (filter.from > 0 && filter.to < INT64_MAX)
         output.expected = filter.to - filter.from + 1;

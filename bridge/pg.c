@@ -110,7 +110,8 @@ static enum delivery start_connecting(struct pg *pg, struct error *error)
 {
     const struct pg_options *options = &pg->options;
     CLEANUP(secret_forget) char *password = NULL;
-    if (options->password_file && secret_read(options->password_file, error, &password) != RESULT_OK)
+    if (options->password_file &&
+        secret_read(options->password_file, error, &password) != RESULT_OK)
         return DELIVERY_DOWN;
     const char *const values[] = {
         options->url, password, options->application_name, "10", "10", "5", "3", "15000", NULL};

@@ -26,7 +26,7 @@ enum {
 };
 
 struct pg_options {
-    const char *url; /* a conninfo string or URI; TLS options belong in it */
+    const char *url;           /* a conninfo string or URI; TLS options belong in it */
     const char *password_file; /* read for each connection; NULL: the URL's password, if any */
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */

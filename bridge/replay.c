@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_EVENTS = 500, PAGE_BYTES = 4 << 20, ROWS_MAX = 500 };
+enum { PAGE_EVENTS = 500, PAGE_BYTES = 4 << 20, ROWS_MAX = 500, BURSTS_A_SECOND = 10 };
 
 struct replay {
     const struct replay_options *options;
@@ -26,7 +26,7 @@ static const char *sink_name(const struct replay *replay)
 static bool is_in_time(const struct replay *replay, const struct journal_event *event)
 {
     const struct replay_filter *filter = replay->options->filter;
-    int64_t occurred_ms = event->occurred_at_s * 1000;
+    int64_t occurred_ms = event->occurred_at_ms;
     return (filter->since_ms == 0 || occurred_ms >= filter->since_ms) &&
            (filter->until_ms == 0 || occurred_ms <= filter->until_ms);
 }
@@ -57,6 +57,13 @@ static void keep_rate(const struct replay *replay, size_t count)
         clock_sleep_ms(replay->options->clock, (int64_t)count * 1000 / rate);
 }
 
+/* How many of them go at once: an even flow, not all of a page and then a long pause. */
+static size_t burst_of(const struct replay *replay, size_t count)
+{
+    size_t burst = (size_t)replay->options->filter->rate / BURSTS_A_SECOND + 1;
+    return replay->options->filter->rate > 0 && burst < count ? burst : count;
+}
+
 /* Sends the first `count` of the indexes; the outcomes tell how it went. */
 static void send(struct replay *replay, size_t count, struct delivery_report *report)
 {
@@ -83,9 +90,9 @@ static enum result send_page(struct replay *replay, size_t count, struct error *
 {
     struct delivery_report report;
     while (count > 0) {
-        send(replay, count, &report);
-        size_t done = 0;
-        for (; done < count && replay->outcomes[done] != DELIVERY_PENDING; done++)
+        size_t burst = burst_of(replay, count), done = 0;
+        send(replay, burst, &report);
+        for (; done < burst && replay->outcomes[done] != DELIVERY_PENDING; done++)
             tell(replay, replay->indexes[done],
                  replay->outcomes[done] == DELIVERY_DONE
                      ? NULL

@@ -120,9 +120,8 @@ const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 static void load_secrets(struct settings *settings, const struct config_sources *sources,
                          struct buf *problems)
 {
-    const struct secret_source postgres = {"postgres_password_file",
-                                           settings->postgres_password_file, "postgres-password",
-                                           0};
+    const struct secret_source postgres = {
+        "postgres_password_file", settings->postgres_password_file, "postgres-password", 0};
     const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
                                        "amqp-password", 0};
     secret_find(&postgres, sources, problems, &settings->postgres_secret);

@@ -105,6 +105,8 @@ static void read_product(struct form *form, struct json_writer *asked)
     form_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &stock);
     form_integer(form, "price", FORM_OPTIONAL, 0, ENVELOPE_PRICE_MAX_MINOR, &price);
     form_text_or_null(form, "sku", 1, ENVELOPE_SKU_MAX, &sku);
+    form_refuse_blank(form, "product_name", name);
+    form_refuse_blank(form, "sku", sku);
     json_put_int(asked, "stock", stock);
     json_put_int(asked, "price", price);
     if (sku)
@@ -121,6 +123,7 @@ static void read_adjustment(struct form *form, struct json_writer *asked)
         field_errors_add(form->errors, "delta", "must not be 0");
     if (form_text(form, "reason", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &reason))
         json_put_text(asked, "reason", reason);
+    form_refuse_blank(form, "reason", reason);
     json_put_int(asked, "delta", delta);
 }
 

@@ -118,6 +118,42 @@ bool form_text_or_null(struct form *form, const char *name, int shortest, int lo
     return true;
 }
 
+/* The bytes of the space that `text` starts with; 0: none. As \s of a regular expression has them.
+ */
+static size_t space_length(const char *text)
+{
+    static const char *const SPACES[] = {" ",      "\u00A0", "\u1680", "\u2000", "\u2001",
+                                         "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",
+                                         "\u2007", "\u2008", "\u2009", "\u200A", "\u2028",
+                                         "\u2029", "\u202F", "\u205F", "\u3000", "\uFEFF"};
+    for (size_t i = 0; i < ARRAY_LENGTH(SPACES); i++)
+        if (strncmp(text, SPACES[i], strlen(SPACES[i])) == 0)
+            return strlen(SPACES[i]);
+    return 0;
+}
+
+void form_refuse_blank(struct form *form, const char *name, const char *text)
+{
+    char field[FIELD_MAX];
+    size_t length = 0;
+    if (!text)
+        return;
+    while ((length = space_length(text)) > 0)
+        text += length;
+    if (*text == '\0')
+        field_errors_add(form->errors, field_of(form, name, field), "must not be blank");
+}
+
+void form_refuse_member(struct form *form, const char *name, const char *why)
+{
+    char field[FIELD_MAX];
+    if (!form->object || !json_member(form->object, name))
+        return;
+    assert(form->known_count < FORM_MEMBERS_MAX);
+    form->known[form->known_count++] = name;
+    field_errors_add(form->errors, field_of(form, name, field), "%s", why);
+}
+
 const struct json *form_array(struct form *form, const char *name, enum form_need need, int fewest,
                               int most)
 {

@@ -45,6 +45,12 @@ bool form_text(struct form *form, const char *name, enum form_need need, int sho
 bool form_text_or_null(struct form *form, const char *name, int shortest, int longest,
                        const char **ret_text);
 
+/* Adds an error where a text is nothing but spaces, Unicode's too; NULL is fine. */
+void form_refuse_blank(struct form *form, const char *name, const char *text);
+
+/* Adds an error saying `why` where there is such a member. */
+void form_refuse_member(struct form *form, const char *name, const char *why);
+
 /* An array of `fewest` to `most` elements; NULL if it is missing or wrong. */
 const struct json *form_array(struct form *form, const char *name, enum form_need need, int fewest,
                               int most);

@@ -38,6 +38,27 @@ static bool is_in_disguise(const char *name)
     return false;
 }
 
+/* Of these the first alone would be read, and whoever stands in front may read the last. */
+static const struct {
+    const char *name, *fault;
+} ONCE[] = {
+    {"Authorization", "the header Authorization is repeated"},
+    {"Content-Type", "the header Content-Type is repeated"},
+    {"Idempotency-Key", "the header Idempotency-Key is repeated"},
+    {"Origin", "the header Origin is repeated"},
+};
+
+static void note_once(struct http_framing *framing, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(ONCE); i++) {
+        if (strcasecmp(name, ONCE[i].name) != 0)
+            continue;
+        if (framing->seen & 1U << i)
+            framing->repeated = ONCE[i].fault;
+        framing->seen |= 1U << i;
+    }
+}
+
 static enum MHD_Result read_framing(void *context, enum MHD_ValueKind kind, const char *name,
                                     const char *value)
 {
@@ -46,6 +67,7 @@ static enum MHD_Result read_framing(void *context, enum MHD_ValueKind kind, cons
     const char *text = value ? value : "";
     if (!is_token(name) || !is_field_value(text) || is_in_disguise(name))
         framing->malformed = true;
+    note_once(framing, name);
     if (strcasecmp(name, "Host") == 0)
         framing->hosts++;
     else if (strcasecmp(name, "Content-Length") == 0 && framing->lengths++ == 0)
@@ -72,5 +94,7 @@ const char *http_framing_fault(const struct http_framing *framing)
         return "the header Host is repeated";
     if (framing->lengths > 1)
         return "the header Content-Length is repeated";
-    return framing->encodings > 1 ? "the header Transfer-Encoding is repeated" : NULL;
+    if (framing->encodings > 1)
+        return "the header Transfer-Encoding is repeated";
+    return framing->repeated;
 }

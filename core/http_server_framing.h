@@ -12,6 +12,8 @@ struct http_framing {
     int hosts, lengths, encodings;
     bool expects; /* the client waits for a word before it sends the body */
     bool malformed;
+    unsigned seen;        /* headers that may come once, as bits */
+    const char *repeated; /* what is wrong with one that came again */
 };
 
 /* Adds what the connection's headers say. Texts live as long as the request. */

@@ -16,7 +16,7 @@ enum { SCHEMA_VERSION_KNOWN = 2, PATH_SIZE = 4096, PAYLOAD_SLACK = 1 << 20 };
     X(HASH, "SELECT hash FROM events WHERE sequence = ?1 UNION ALL"                            \
             " SELECT chain_anchor_hash FROM meta WHERE chain_anchor_sequence = ?1 LIMIT 1")    \
     X(PAGE, "SELECT sequence, coalesce(order_id, 0), event_id, event_type, hash, payload,"     \
-            " CAST(unixepoch(occurred_at) AS INTEGER)"                                         \
+            " unixepoch(occurred_at) * 1000 + CAST(substr(occurred_at, 21, 3) AS INTEGER)"     \
             " FROM events WHERE sequence >= ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3") \
     X(OLDEST, "SELECT CAST(unixepoch(occurred_at) * 1000 AS INTEGER) FROM events"              \
               " WHERE sequence > ?1 ORDER BY sequence LIMIT 1")
@@ -198,7 +198,7 @@ static enum result take_event(struct journal_page *page, struct statement *row, 
     copy_text(event->event_id, sizeof event->event_id, row, 2);
     copy_text(event->event_type, sizeof event->event_type, row, 3);
     memcpy(event->hash, statement_blob(row, 4), SHA256_SIZE);
-    event->occurred_at_s = statement_int(row, 6);
+    event->occurred_at_ms = statement_int(row, 6);
     event->payload_at = page->bytes.size;
     const char *payload = statement_text(row, 5);
     event->payload_size = statement_size(row, 5);

@@ -24,8 +24,8 @@ struct journal_info {
 
 struct journal_event {
     int64_t sequence;
-    int64_t order_id;      /* 0: the event belongs to no order */
-    int64_t occurred_at_s; /* seconds since 1970 */
+    int64_t order_id;       /* 0: the event belongs to no order */
+    int64_t occurred_at_ms; /* since 1970 */
     char event_id[UUID_TEXT_SIZE];
     char event_type[JOURNAL_READER_TYPE_SIZE];
     uint8_t hash[SHA256_SIZE];

@@ -11,9 +11,9 @@
 struct smtp_client;
 
 struct smtp_options {
-    const char *url;      /* smtp://host:port, or smtps:// for TLS from the first byte */
-    bool allow_plain;     /* smtp:// without STARTTLS too; else it is required */
-    const char *user;     /* NULL: no log-in */
+    const char *url;           /* smtp://host:port, or smtps:// for TLS from the first byte */
+    bool allow_plain;          /* smtp:// without STARTTLS too; else it is required */
+    const char *user;          /* NULL: no log-in */
     const char *password_file; /* read for each mail; NULL: none */
     const char *ca_file;       /* NULL: the system's authorities */
     int64_t timeout_ms;

@@ -11,7 +11,8 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR        ?= $(PREFIX)/share/doc/tillbox
 SETTINGS_DIR  ?= /etc/tillbox
 
-SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics tillbox-add-box
+SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics tillbox-start-over \
+           tillbox-add-box
 FIREWALL := tillbox-firewall.service
 UNITS   := $(filter-out $(FIREWALL),$(notdir $(wildcard $(BOX)/systemd/*.service $(BOX)/systemd/*.timer)))
 PAGES   := $(addprefix $(BUILD)/man/,$(addsuffix .8,tillbox-appliance tillbox-bridge $(SCRIPTS)))
@@ -93,5 +94,11 @@ units: build ## systemd's own judgement of the units
 
 .PHONY: package-test
 package-test: build tests-build ## the package's life in a clean Debian: install, sell, upgrade, purge
+	tools/install-deps.sh test
 	tools/install-deps.sh deb
 	unshare --mount $(PYTEST) tests/package $(ARGS)
+
+.PHONY: image-test
+image-test: ## the box's image, from its first start through hangs and power cuts, in QEMU
+	tools/install-deps.sh image
+	$(PYTEST) tests/image $(ARGS)

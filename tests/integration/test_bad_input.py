@@ -424,3 +424,28 @@ def test_thousands_of_bad_requests_change_nothing_and_take_no_memory(shop):
     assert shop.contents() == before
     if not is_sanitized():
         assert shop.resident_kib() - resident <= GROWTH_MAX_KIB
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\u00a0", "\u3000 \u2003", "\ufeff"])
+def test_a_text_of_nothing_but_spaces_is_no_text(refuse, shop, blank):
+    for method, path, body in (
+            ("POST", "/products", {"product_name": blank, "stock": 1}),
+            ("POST", "/products", {"product_name": "tea", "stock": 1, "sku": blank}),
+            ("PATCH", "/products/1", {"product_name": blank}),
+            ("PATCH", "/products/1", {"sku": blank}),
+            ("POST", "/products/1/stock", {"delta": 1, "reason": blank})):
+        answer = refuse(422, method, path, body, call=shop.inventory)
+        assert [error["detail"] for error in answer.json["errors"]] == ["must not be blank"]
+
+
+def test_an_order_in_both_forms_is_told_to_choose(refuse):
+    answer = refuse(422, "POST", "/orders", {"user_id": 1, "product_id": 1, "quantity": 1,
+                                             "items": [{"product_id": 1, "quantity": 1}]})
+    assert fields(answer) == {"product_id", "quantity"}
+    assert all("items" in error["detail"] for error in answer.json["errors"])
+
+
+@pytest.mark.parametrize("query", ["limit=1&limit=2", "after=0&after=0", "status=created&status=created"])
+def test_a_parameter_that_is_given_twice_is_refused(refuse, query):
+    answer = refuse(422, "GET", f"/orders?{query}")
+    assert answer.json["errors"] == [{"field": query.split("=")[0], "detail": "is given twice"}]

@@ -1,6 +1,7 @@
 """What head office refused: listed, sent again, given up; and the comparison with head office."""
 
 import json
+import time
 
 import pytest
 
@@ -89,13 +90,32 @@ def test_a_replay_takes_only_what_it_is_asked_for(refused, office):
     for nothing in (("--order", order_id + 1), ("--type", "product.created"),
                     ("--sink", "postgres"), ("--since", "2999-01-01"), ("--until", "2001-01-01")):
         assert ask(bridge, "replay", *nothing) == (0, [])
-    code, (behind,) = ask(bridge, "replay", "--id", events[sequences[1]].event_id)
+    code, (behind,) = ask(bridge, "replay", "--id", events[sequences[1]].event_id.upper())
     assert code == 1 and "held behind" in behind["reason"]
     code, (sent,) = ask(bridge, "replay", "--limit", "1", "--rate", "1000")
     assert code == 0 and sent["sequence"] == sequences[0] and sent["sent"]
     assert list(open_parked(bridge)) == sequences[1:]
-    for wrong in (("--sink", "mars"), ("--since", "yesterday"), ("--limit", "0")):
+    for wrong in (("--sink", "mars"), ("--since", "yesterday"), ("--limit", "0"), ("--id", "x" * 36),
+                  ("--type", "order.paid"), ("--from", "9", "--to", "3"), ("--queue", "--order", "1"),
+                  ("--queue", "--from", "1"), ("--queue", "--sink", "rabbitmq")):
         assert say(bridge, "replay", *wrong).returncode == 2
+
+
+def test_a_time_picks_events_to_the_millisecond(refused):
+    bridge, _, _ = refused
+    for event in read_events(bridge.data_dir)[:4]:
+        moment = json.loads(event.payload)["occurred_at"]
+        _, lines = ask(bridge, "replay", "--from", "1", "--dry-run", "--sink", "postgres",
+                       "--since", moment, "--until", moment)
+        assert event.sequence in [line["sequence"] for line in lines]
+
+
+def test_a_rate_is_kept(refused):
+    bridge, _, _ = refused
+    started = time.monotonic()
+    code, lines = ask(bridge, "replay", "--from", "1", "--to", "3", "--rate", "2", "--sink",
+                      "postgres")
+    assert (code, len(lines)) == (0, 3) and time.monotonic() - started >= 1.5
 
 
 def test_a_range_is_sent_again_and_changes_nothing_at_head_office(refused, office):

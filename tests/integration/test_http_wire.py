@@ -160,6 +160,19 @@ def test_an_ambiguous_request_is_told_what_is_wrong(shop, name):
     assert answer.json["status"] == answer.status
 
 
+@pytest.mark.parametrize("name, values", [
+    ("Idempotency-Key", ("a", "b")), ("Idempotency-Key", ("a", "a")),
+    ("Content-Type", ("text/plain",)), ("Authorization", ("Bearer a", "Bearer b")),
+    ("Origin", ("http://localhost", "http://example.com"))])
+def test_a_header_that_counts_is_not_read_twice_over(shop, name, values):
+    before = order_count(shop)
+    lines = [f"{name}: {value}" for value in values]
+    answer, = exchange(shop, head(f"Content-Length: {len(SALE)}", *lines) + SALE)
+    assert answer.status == 400, answer
+    assert answer.json["detail"] == f"the header {name} is repeated"
+    assert order_count(shop) == before
+
+
 def test_a_chunked_body_is_taken(shop):
     half = len(SALE) // 2
     data = head("Transfer-Encoding: chunked") + b"%x;name=value\r\n" % half + SALE[:half] \

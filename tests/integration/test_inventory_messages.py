@@ -204,3 +204,26 @@ def test_a_mended_dead_letter_can_be_brought_back(office, publisher, inventory, 
                       environment=settings_of(office))
     assert done.returncode == 0, done
     wait_for_stock(office, {1: -4})
+
+
+@pytest.mark.parametrize("other_line", [{"product_id": 2}, {"quantity": 9}])
+def test_an_event_id_that_is_known_counts_for_no_other_event(office, publisher, other_line):
+    publisher.publish(publisher.product("created", 1, 10), publisher.product("created", 2, 10))
+    sold = publisher.publish(publisher.order("created", (1, 3)))
+    wait_for_stock(office, {1: 7, 2: 10})
+    publisher.publish(with_line(sold, **other_line))
+    dead, = wait_for_failed(office)
+    assert "belongs to another event" in dead.properties.headers["x-reason"]
+    assert stock_of(office) == {1: 7, 2: 10}
+
+
+def test_two_events_of_one_id_in_one_batch_count_once(office, make_inventory):
+    inventory = make_inventory(office)
+    inventory.stop()
+    with Publisher(office) as client:
+        sold = client.order("created", (1, 3))
+        client.pour([sold, client.order("created", (3, 1)), sold, with_line(sold, product_id=2),
+                     with_data(sold, items=[*sold["data"]["items"], *sold["data"]["items"]])])
+    inventory.start()
+    assert len(wait_for_failed(office, 2)) == 2
+    wait_for_stock(office, {1: -3, 3: -1})

@@ -285,6 +285,24 @@ def test_the_journal_is_damaged(box, operator):
     assert "event" in operator.look(heading) and not operator.is_over(heading)
 
 
+def test_the_journal_is_gone(box, operator):
+    heading, names = "The journal is gone", ("journal.db", "journal.db-wal")
+    open_till(box).trade(7)
+    before = box.contents()
+    operator.at(box, PID=str(box.process.pid))
+    assert operator.is_over(heading)
+    for name in names:
+        (box.data_dir / name).unlink()
+    assert '"journal":"failing"' in operator.look(heading) and not operator.is_over(heading)
+    assert "sound" in operator.do(heading)
+    assert box.stop() == 1
+    for name in names:
+        (box.data_dir.with_name(f"{box.data_dir.name}.rescued") / name).rename(box.data_dir / name)
+    operator.at(box.start())
+    operator.wait_until_over(heading)
+    assert box.contents() == before
+
+
 def test_the_clock_is_looked_at(box, operator):
     operator.at(box)
     assert "clock" in operator.look("The clock is wrong")

@@ -12,6 +12,7 @@ from bridge import assert_all_arrived
 from bridge import open_till
 from bridge import status_of
 from box import wait_until
+from central import free_port
 from mail_server import MailServer
 from roles import SERVICES
 from roles import add_box
@@ -172,13 +173,14 @@ def test_the_next_webhook_is_signed_with_the_new_secret(office, notify, receiver
 def test_the_next_mail_is_sent_with_the_new_password(office, notify, tmp_path):
     path = tmp_path / "password"
     path.write_text("first")
-    with MailServer(login=("till", "first")) as server:
-        notify(channels="smtp", TILLBOX_SMTP_URL=server.url, TILLBOX_SMTP_ALLOW_PLAIN="true",
-               TILLBOX_SMTP_USER="till", TILLBOX_SMTP_PASSWORD_FILE=str(path),
-               TILLBOX_MAIL_FROM="till@shop.example", TILLBOX_MAIL_DEFAULT_TO="desk@shop.example")
-        with Publisher(office) as client:
-            for number, password in enumerate(("first", "second"), 1):
-                server.login = ("till", password)
-                path.write_text(password)
+    port = free_port()
+    notify(channels="smtp", TILLBOX_SMTP_URL=f"smtp://127.0.0.1:{port}",
+           TILLBOX_SMTP_ALLOW_PLAIN="true", TILLBOX_SMTP_USER="till",
+           TILLBOX_SMTP_PASSWORD_FILE=str(path), TILLBOX_MAIL_FROM="till@shop.example",
+           TILLBOX_MAIL_DEFAULT_TO="desk@shop.example")
+    with Publisher(office) as client:
+        for number, password in enumerate(("first", "second"), 1):
+            path.write_text(password)
+            with MailServer(login=("till", password), port=port) as server:
                 client.publish(client.order("created", (1, 1), order_id=number))
-                wait_until(lambda number=number: len(server.messages) == number, 10, "a mail")
+                wait_until(lambda server=server: server.messages, 10, "a mail")

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
@@ -54,7 +55,7 @@ class Tree:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.processes = []
+        self.running = {}  # the latest service of a name
 
     def make(self):
         subprocess.run([ROOT / "tests/fresh/make_system.sh", self.folder], check=True)
@@ -152,7 +153,7 @@ class Tree:
         return Service(self, self.unit(name), variables)
 
     def stop_all(self):
-        for service in self.processes:
+        for service in self.running.values():
             service.stop()
 
 
@@ -164,6 +165,7 @@ class Service:
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         self.manager = ServiceManager(run)
+        self.listener = None
         self.log = tree / f"tmp/{unit.name}.log"
         told = {**self.manager.environment(), "NOTIFY_SOCKET": f"/run/{unit.name}/notify",
                 **tree.prepare(unit), **variables}
@@ -171,16 +173,25 @@ class Service:
             self.process = subprocess.Popen(
                 tree.command_of(unit, unit.commands()[0], told), stdout=log, stderr=log,
                 umask=int(unit["UMask"], 8))
-        tree.processes.append(self)
+        tree.running[unit.name] = self
         try:
             self.manager.wait_for("READY=1")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()}") from error
+        # A manager that doesn't listen blocks who speaks to it.
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
+
+    def _listen(self):
+        while self.process.poll() is None:
+            self.manager.listen(0.2)
 
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
+        if self.listener:
+            self.listener.join()
         self.manager.close()
         return self.process.returncode
 

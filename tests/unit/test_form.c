@@ -260,6 +260,29 @@ static void a_long_unknown_name_is_told_in_whole_characters(UNUSED void **state)
     assert_true(utf8_length(buf_text(&errors.json), errors.json.size) > 0);
 }
 
+static void a_text_of_nothing_but_spaces_is_blank(UNUSED void **state)
+{
+    open_form("{\"a\":1}", "x.");
+    form_refuse_blank(&form, "a", NULL);
+    form_refuse_blank(&form, "a", " a ");
+    form_refuse_blank(&form, "a", "\u3000\u00E9");
+    assert_int_equal(errors.count, 0);
+    form_refuse_blank(&form, "a", "");
+    form_refuse_blank(&form, "a", " \u00A0\u2003");
+    assert_int_equal(errors.count, 2);
+    assert_contains(buf_text(&errors.json), "\"x.a\"");
+}
+
+static void a_member_that_is_refused_is_told_why_and_once(UNUSED void **state)
+{
+    open_form("{\"a\":1}", "");
+    form_refuse_member(&form, "b", "no");
+    form_refuse_member(&form, "a", "goes elsewhere");
+    form_close(&form);
+    assert_int_equal(errors.count, 1);
+    assert_contains(buf_text(&errors.json), "goes elsewhere");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -279,6 +302,8 @@ int main(int argc, char **argv)
         TEST(a_value_that_is_no_object_is_one_error_and_every_call_does_nothing),
         TEST(as_many_members_may_be_asked_for_as_the_limit_says),
         TEST(a_long_unknown_name_is_told_in_whole_characters),
+        TEST(a_text_of_nothing_but_spaces_is_blank),
+        TEST(a_member_that_is_refused_is_told_why_and_once),
     };
     return RUN_TESTS(argc, argv, tests);
 }

@@ -165,7 +165,7 @@ static void an_event_comes_with_all_that_its_journey_needs(UNUSED void **state)
         char member[64];
         assert_string_equal(event->event_type, TYPES[i]);
         assert_int_equal(event->order_id, ORDERS[i]);
-        assert_int_equal(event->occurred_at_s, FIXTURE_NOW_MS / 1000 + (int64_t)i);
+        assert_int_equal(event->occurred_at_ms, FIXTURE_NOW_MS + 1000 * (int64_t)i);
         snprintf(member, sizeof member, "\"event_id\":\"%s\"", event->event_id);
         assert_contains(journal_page_payload(&page, i), member);
     }

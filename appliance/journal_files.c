@@ -1,0 +1,81 @@
+#include "appliance/journal_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+void journal_files_init(struct journal_files *files)
+{
+    *files = (struct journal_files){.lock = -1};
+}
+
+enum result journal_files_lock(struct journal_files *files, const char *path, struct error *error)
+{
+    files->lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (files->lock < 0)
+        return error_set_errno(error, RESULT_DENIED, "can't open %s", path);
+    if (flock(files->lock, LOCK_EX | LOCK_NB) != 0)
+        return error_set(error, RESULT_LOCKED, "another process has %s, by another name", path);
+    files->journal.path = strdup(path);
+    return files->journal.path ? RESULT_OK : RESULT_NO_MEMORY;
+}
+
+static enum result note(struct journal_file *file, struct error *error)
+{
+    struct stat found;
+    if (stat(file->path, &found) != 0)
+        return error_set_errno(error, RESULT_IO, "can't look at %s", file->path);
+    file->device = found.st_dev;
+    file->inode = found.st_ino;
+    return RESULT_OK;
+}
+
+/* SQLite keeps the WAL beside the file itself, not beside a link to it. */
+static char *wal_path(const char *path)
+{
+    char *wal = NULL, *real = realpath(path, NULL);
+    if (real && asprintf(&wal, "%s-wal", real) < 0)
+        wal = NULL;
+    free(real);
+    return wal;
+}
+
+enum result journal_files_note(struct journal_files *files, struct error *error)
+{
+    files->wal.path = wal_path(files->journal.path);
+    if (!files->wal.path)
+        return error_set(error, RESULT_NO_MEMORY, "can't name the write-ahead log");
+    enum result result = note(&files->journal, error);
+    return result == RESULT_OK ? note(&files->wal, error) : result;
+}
+
+static enum result check(const struct journal_file *file, struct error *error)
+{
+    struct stat found;
+    if (stat(file->path, &found) != 0)
+        return errno == ENOENT || errno == ENOTDIR
+                   ? error_set(error, RESULT_NOT_FOUND, "%s has been removed", file->path)
+                   : RESULT_OK; /* nothing is known: the commit will tell */
+    if (found.st_dev != file->device || found.st_ino != file->inode)
+        return error_set(error, RESULT_NOT_FOUND, "%s has been replaced", file->path);
+    return RESULT_OK;
+}
+
+enum result journal_files_check(const struct journal_files *files, struct error *error)
+{
+    enum result result = check(&files->journal, error);
+    return result == RESULT_OK ? check(&files->wal, error) : result;
+}
+
+void journal_files_done(struct journal_files *files)
+{
+    if (files->lock >= 0)
+        close(files->lock);
+    free(files->journal.path);
+    free(files->wal.path);
+    journal_files_init(files);
+}
