@@ -258,6 +258,20 @@ def test_a_newer_journal_that_is_sound_is_put_back(tree, backup):
     wait_until(lambda: has_arrived(tree), 15, "what was sold after that")
 
 
+def test_what_was_sent_after_a_restore_is_not_handed_over_again(tree, backup, office):
+    """The bridge went on then; much later it stops for another reason, as for a cloned box."""
+    stop_box(tree)
+    journal = office.query(f"SELECT journal_id FROM devices WHERE device_id = '{DEVICE}'")[0][0]
+    office.query(f"UPDATE devices SET journal_id = gen_random_uuid() WHERE device_id = '{DEVICE}'")
+    start_box(tree)
+    wait_until(lambda: has_stopped(tree), 15, "a bridge that has stopped")
+    assert "another reason" in refusal(tree)
+    stop_box(tree)
+    office.query(f"UPDATE devices SET journal_id = '{journal}' WHERE device_id = '{DEVICE}'")
+    start_box(tree)
+    wait_until(lambda: has_arrived(tree) and not has_stopped(tree), 15, "a bridge that goes on")
+
+
 @pytest.fixture(scope="module")
 def lost(tree, office, backup):
     """(orders of the restored journal that head office hasn't got, its products): the newer journal is
