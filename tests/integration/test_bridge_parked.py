@@ -174,6 +174,30 @@ def test_reconcile_names_what_is_missing_and_sends_it(box, office, make_bridge):
     assert_all_arrived(bridge, office)
 
 
+@pytest.mark.parametrize("change, difference", [
+    ("UPDATE event_logs SET payload = jsonb_set(payload, '{data,total}', '1')"
+     " WHERE order_id = 2", "other"),
+    ("UPDATE orders SET total = total + 1 WHERE order_id = 2", "other"),
+    ("UPDATE orders SET items = '[]' WHERE order_id = 2", "other"),
+    ("UPDATE orders SET status = 'created', cancelled_at = NULL WHERE order_id = 1", "other"),
+    ("DELETE FROM orders WHERE order_id IN (1, 2)", "missing")])
+def test_reconcile_names_what_was_changed_at_head_office(box, office, make_bridge, change,
+                                                         difference):
+    bridge = make_bridge(box.data_dir, office)
+    assert_all_arrived(bridge, office, open_till(box).trade(12))
+    assert ask(bridge, "reconcile")[0] == 0
+    office.query(change)
+    code, lines = ask(bridge, "reconcile")
+    assert code == 1 and {line["difference"] for line in lines[:-1]} == {difference}
+    sequences = {line["sequence"] for line in lines[:-1]}
+    events = [event for event in read_events(bridge.data_dir) if event.sequence in sequences]
+    assert {event.order_id for event in events} <= {1, 2}
+    if difference == "missing":
+        assert ask(bridge, "reconcile", "--repair")[0] == 0
+        assert ask(bridge, "reconcile")[0] == 0
+        assert_all_arrived(bridge, office)
+
+
 def test_reconcile_names_what_the_box_does_not_know(box, office, make_bridge):
     bridge = make_bridge(box.data_dir, office)
     events = assert_all_arrived(bridge, office, open_till(box).trade(5))
