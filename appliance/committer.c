@@ -383,11 +383,11 @@ static void retire_events(struct committer *committer)
     pthread_mutex_unlock(&committer->lock);
     enum result result =
         journal_remove_events(committer->options.journal, through, before_ms, &removed, &error);
-    if (removed < JOURNAL_EVENTS_REMOVED) {
-        pthread_mutex_lock(&committer->lock);
+    pthread_mutex_lock(&committer->lock);
+    bool newer = committer->retire_through != through || committer->retire_before_ms != before_ms;
+    if (removed < JOURNAL_EVENTS_REMOVED && !newer) /* else what came meanwhile would be lost */
         committer->retiring = false;
-        pthread_mutex_unlock(&committer->lock);
-    }
+    pthread_mutex_unlock(&committer->lock);
     if (result == RESULT_OK)
         result = checkpoint(committer);
     if (result != RESULT_OK && result != RESULT_BUSY)

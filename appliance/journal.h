@@ -54,8 +54,7 @@ void journal_abandon(struct journal *journal);
 
 const struct journal_identity *journal_identity(const struct journal *journal);
 
-/* RESULT_NOT_FOUND while the files aren't where they were: then nothing is committed. Any thread.
- */
+/* RESULT_NOT_FOUND once the files were removed or replaced: nothing is committed. Any thread. */
 MUST_CHECK enum result journal_check_files(const struct journal *journal, struct error *error);
 MUST_CHECK enum result journal_begin(struct journal *journal, struct error *error);
 

@@ -155,7 +155,7 @@ static void load_inventory_token(struct settings *settings, const struct config_
                                  struct buf *problems)
 {
     const struct secret_source source = {"inventory_token_file", settings->inventory_token_file,
-                                         "inventory-token"};
+                                         "inventory-token", 0};
     secret_load(&source, sources, problems, &settings->inventory_token);
     secret_warn_file(settings->inventory_token_file);
 }

@@ -13,6 +13,7 @@
 
 #include "bridge/amqp_internal.h"
 #include "bridge/amqp_tls.h"
+#include "core/secret.h"
 
 enum {
     HEARTBEAT_S = 10,
@@ -20,6 +21,7 @@ enum {
     USER_TIMEOUT_MS = 15000,
     URL_MAX = 1024,
     ACCESS_REFUSED_CODE = 403,
+    PRECONDITION_FAILED_CODE = 406,
 };
 
 static const int64_t NO_DEADLINE_MS = INT64_MAX;
@@ -127,7 +129,7 @@ static amqp_table_entry_t capability(const char *name)
                                 .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
 }
 
-static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_info *peer)
+static amqp_rpc_reply_t log_in(const struct amqp *amqp, const struct amqp_connection_info *peer)
 {
     amqp_table_entry_t capabilities[] = {
         capability("publisher_confirms"),           capability("basic.nack"),
@@ -142,11 +144,10 @@ static amqp_rpc_reply_t log_in(struct amqp *amqp, const struct amqp_connection_i
          .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes("tillbox")}},
     };
     const amqp_table_t table = {ARRAY_LENGTH(properties), properties};
-    const char *password = amqp->options.password ? amqp->options.password : peer->password;
     /* To the letter "amqp://host/" names the virtual host "", which nobody has: "/" is meant. */
     const char *vhost = peer->vhost[0] ? peer->vhost : "/";
     return amqp_login_with_properties(amqp->connection, vhost, 0, FRAME_MAX, HEARTBEAT_S, &table,
-                                      AMQP_SASL_METHOD_PLAIN, peer->user, password);
+                                      AMQP_SASL_METHOD_PLAIN, peer->user, peer->password);
 }
 
 static enum delivery open_channel(struct amqp *amqp, const struct amqp_connection_info *peer,
@@ -208,17 +209,31 @@ struct amqp *amqp_new(const struct amqp_options *options)
     return amqp;
 }
 
+static const struct amqp_connection_info *with_password(struct amqp_connection_info *peer,
+                                                        char *password)
+{
+    if (password)
+        peer->password = password;
+    return peer;
+}
+
 enum delivery amqp_open(struct amqp *amqp, struct error *error)
 {
     char url[URL_MAX];
     struct amqp_connection_info peer;
+    CLEANUP(secret_forget) char *password = NULL;
+    const char *file = amqp->options.password_file;
     snprintf(url, sizeof url, "%s", amqp->options.url); /* parsing writes into it */
     enum delivery done = DELIVERY_DOWN;
     amqp->connection = amqp_new_connection();
     if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
         error_write(error, "amqp_url can't be read");
-    else
-        done = open_connection(amqp, &peer, error);
+    else if (!file || secret_read(file, error, &password) == RESULT_OK)
+        done = open_connection(amqp, with_password(&peer, password), error);
+    if (done == DELIVERY_DONE) {
+        snprintf(amqp->user, sizeof amqp->user, "%s", peer.user);
+        secret_warn_file(file);
+    }
     explicit_bzero(url, sizeof url);
     return done;
 }
@@ -237,6 +252,16 @@ enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret
     else
         amqp_close(amqp);
     return done;
+}
+
+const char *amqp_user(const struct amqp *amqp)
+{
+    return amqp->user;
+}
+
+bool amqp_user_is_refused(const struct amqp *amqp)
+{
+    return amqp->is_user_refused;
 }
 
 void amqp_close(struct amqp *amqp)
@@ -316,12 +341,13 @@ static void fill_properties(const struct amqp_message *message, amqp_table_entry
     *ret_properties = (amqp_basic_properties_t){
         ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG |
                   AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG | AMQP_BASIC_APP_ID_FLAG |
-                  AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_HEADERS_FLAG,
+                  AMQP_BASIC_USER_ID_FLAG | AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_HEADERS_FLAG,
         .content_type = amqp_cstring_bytes("application/json"),
         .delivery_mode = AMQP_PERSISTENT,
         .message_id = amqp_cstring_bytes(message->message_id),
         .type = amqp_cstring_bytes(message->type),
         .app_id = amqp_cstring_bytes(message->app_id),
+        .user_id = amqp_cstring_bytes(message->user_id),
         .timestamp = (uint64_t)message->timestamp_s,
         .headers = {(int)message->header_count, headers},
     };
@@ -369,12 +395,14 @@ static enum delivery read_returned(struct amqp *amqp, const amqp_basic_return_t 
     return DELIVERY_DONE;
 }
 
-enum delivery amqp_read_closed(const amqp_frame_t *frame, struct error *error)
+enum delivery amqp_read_closed(struct amqp *amqp, const amqp_frame_t *frame, struct error *error)
 {
     char text[256];
     const amqp_rpc_reply_t reply = {.reply_type = AMQP_RESPONSE_SERVER_EXCEPTION,
                                     .reply = frame->payload.method};
-    close_code(&reply, text, sizeof text);
+    int code = close_code(&reply, text, sizeof text);
+    /* The code alone may as well be about a size or an expiry. */
+    amqp->is_user_refused = code == PRECONDITION_FAILED_CODE && strstr(text, "user_id");
     error_write(error, "the broker closed the channel: %s", text);
     return DELIVERY_DOWN;
 }
@@ -409,7 +437,7 @@ static enum delivery read_method(struct amqp *amqp, const amqp_frame_t *frame,
         return DELIVERY_DONE;
     case AMQP_CHANNEL_CLOSE_METHOD:
     case AMQP_CONNECTION_CLOSE_METHOD:
-        return amqp_read_closed(frame, error);
+        return amqp_read_closed(amqp, frame, error);
     default:
         return DELIVERY_DONE;
     }
@@ -443,7 +471,7 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
         if (done != DELIVERY_DONE)
             return done;
         if (event.kind == AMQP_NOTHING || event.kind == AMQP_BLOCKED) {
-            error_write(error, "the broker doesn't confirm");
+            error_write(error, AMQP_SILENT);
             return DELIVERY_DOWN;
         }
         if (event.kind == AMQP_RETURN)

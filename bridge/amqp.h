@@ -25,10 +25,10 @@ enum {
 };
 
 struct amqp_options {
-    const char *url;      /* amqp:// or amqps://, with user, password and virtual host */
-    const char *password; /* in place of the URL's; NULL: the URL's */
-    const char *ca_file;  /* for amqps; NULL: the system's */
-    int64_t deadline_ms;  /* for connecting and for each call */
+    const char *url;           /* amqp:// or amqps://, with user, password and virtual host */
+    const char *password_file; /* read for each connection; NULL: the URL's password */
+    const char *ca_file;       /* for amqps; NULL: the system's */
+    int64_t deadline_ms;       /* for connecting and for each call */
     const struct clock *clock;
 };
 
@@ -44,6 +44,13 @@ enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret
 
 /* Closes without a farewell, which might hang. */
 void amqp_close(struct amqp *amqp);
+
+/* The login's name, as in the URL; once it is open. */
+const char *amqp_user(const struct amqp *amqp);
+
+/* Has the broker closed the channel since a message bore another login's name? Only a user with the
+ * tag `impersonator` may send such ones. */
+bool amqp_user_is_refused(const struct amqp *amqp);
 
 /* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
 void amqp_watch(struct amqp *amqp, int64_t now_ms);
@@ -76,6 +83,7 @@ struct amqp_message {
     const char *message_id;
     const char *type;
     const char *app_id;
+    const char *user_id; /* the broker vouches for it: it must be the login's name */
     int64_t timestamp_s;
     struct amqp_header headers[AMQP_HEADERS_MAX];
     size_t header_count;
@@ -114,6 +122,7 @@ enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *r
 /* Why the broker didn't take a message. */
 #define AMQP_UNROUTABLE "unroutable: no queue takes events of this type"
 #define AMQP_NACKED "the broker said no (nack); a queue may be full"
+#define AMQP_SILENT "the broker doesn't confirm; has each of its queues a leader?"
 
 /* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
 enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;

@@ -8,9 +8,8 @@
 
 enum { DELIVERY_POOL_BYTES = 2048, OWN_HEADERS = 4 };
 
-/* What isn't published again: the broker checks the user, and an expiry would let it vanish. */
-static const amqp_flags_t UNWANTED =
-    AMQP_BASIC_USER_ID_FLAG | AMQP_BASIC_EXPIRATION_FLAG | AMQP_BASIC_CLUSTER_ID_FLAG;
+/* What isn't published again: an expiry would let it vanish. */
+static const amqp_flags_t UNWANTED = AMQP_BASIC_EXPIRATION_FLAG | AMQP_BASIC_CLUSTER_ID_FLAG;
 
 static enum delivery no_memory(struct error *error)
 {
@@ -28,6 +27,8 @@ static void read_texts(struct amqp_delivery *delivery)
         amqp_copy_bytes(delivery->type, sizeof delivery->type, properties->type);
     if (properties->_flags & AMQP_BASIC_APP_ID_FLAG)
         amqp_copy_bytes(delivery->app_id, sizeof delivery->app_id, properties->app_id);
+    if (properties->_flags & AMQP_BASIC_USER_ID_FLAG)
+        amqp_copy_bytes(delivery->user_id, sizeof delivery->user_id, properties->user_id);
 }
 
 static enum delivery read_delivery(struct amqp *amqp, uint64_t tag,
@@ -118,7 +119,7 @@ static enum delivery next_frame(struct amqp *amqp, int64_t timeout_ms, amqp_fram
         amqp_end_call(amqp);
         if (status == AMQP_STATUS_OK && (is_method(ret_frame, AMQP_CHANNEL_CLOSE_METHOD) ||
                                          is_method(ret_frame, AMQP_CONNECTION_CLOSE_METHOD)))
-            return amqp_read_closed(ret_frame, error);
+            return amqp_read_closed(amqp, ret_frame, error);
     } while (status == AMQP_STATUS_OK && ret_frame->channel != AMQP_CHANNEL);
     *ret_came = status == AMQP_STATUS_OK;
     if (status == AMQP_STATUS_OK || status == AMQP_STATUS_TIMEOUT)
@@ -153,6 +154,7 @@ static const struct text_property TEXTS[] = {
     {AMQP_BASIC_MESSAGE_ID_FLAG, offsetof(amqp_basic_properties_t, message_id)},
     {AMQP_BASIC_TYPE_FLAG, offsetof(amqp_basic_properties_t, type)},
     {AMQP_BASIC_APP_ID_FLAG, offsetof(amqp_basic_properties_t, app_id)},
+    {AMQP_BASIC_USER_ID_FLAG, offsetof(amqp_basic_properties_t, user_id)},
 };
 
 static bool clone_text(amqp_pool_t *pool, amqp_bytes_t *bytes)
@@ -299,6 +301,11 @@ const char *amqp_delivery_app_id(const struct amqp_delivery *delivery)
     return delivery->app_id;
 }
 
+const char *amqp_delivery_user_id(const struct amqp_delivery *delivery)
+{
+    return delivery->user_id;
+}
+
 const char *amqp_delivery_body(const struct amqp_delivery *delivery, size_t *ret_size)
 {
     *ret_size = delivery->message.body.len;
@@ -362,6 +369,8 @@ enum delivery amqp_dead_letter(struct amqp *amqp, const struct amqp_delivery *de
     properties.headers = (amqp_table_t){(int)count, entries};
     properties._flags |= AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG;
     properties.delivery_mode = AMQP_PERSISTENT;
+    if (refusal->without_user)
+        properties._flags &= ~(amqp_flags_t)AMQP_BASIC_USER_ID_FLAG;
     enum delivery done = publish_again(amqp, refusal->exchange, refusal->key, properties,
                                        delivery->message.body, error);
     free(entries);

@@ -31,27 +31,30 @@ enum delivery amqp_acknowledge_through(struct amqp *amqp, const struct amqp_deli
 /* Ends amqp_consume(); when it returns, the broker has read every acknowledgement. */
 enum delivery amqp_cancel(struct amqp *amqp, struct error *error) MUST_CHECK;
 
-/* The message's own id, type and app_id; "" if it has none. */
+/* The message's own id, type, app_id and user_id; "" if it has none. Only the last is vouched for
+ * by the broker. */
 const char *amqp_delivery_id(const struct amqp_delivery *delivery);
 const char *amqp_delivery_type(const struct amqp_delivery *delivery);
 const char *amqp_delivery_app_id(const struct amqp_delivery *delivery);
+const char *amqp_delivery_user_id(const struct amqp_delivery *delivery);
 const char *amqp_delivery_body(const struct amqp_delivery *delivery, size_t *ret_size);
 bool amqp_delivery_is_too_large(const struct amqp_delivery *delivery);
 
 /* Publishes it to the dead letters and waits for the confirm: body and properties as they are, but
- * for user and expiry, and with the headers x-reason, x-attempts (1), x-original-routing-key and
- * x-refused-by. Not over the connection that consumes. DELIVERY_REFUSED, DELIVERY_TRANSIENT: as
- * amqp_forward(). */
+ * for the expiry, and with the headers x-reason, x-attempts (1), x-original-routing-key and
+ * x-refused-by. Not over the connection that consumes. Verdicts as amqp_forward(). */
 struct amqp_refusal {
     const char *exchange, *key;
     const char *reason;
     const char *queue; /* where it came from */
+    bool without_user; /* leave the user_id out */
 };
 enum delivery amqp_dead_letter(struct amqp *amqp, const struct amqp_delivery *delivery,
                                const struct amqp_refusal *refusal, struct error *error) MUST_CHECK;
 
 /* Publishes it again, with all its properties, and waits for the confirm. Nothing else may be on
- * its way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked. */
+ * its way. DELIVERY_REFUSED: unroutable; DELIVERY_TRANSIENT: nacked; DELIVERY_DOWN with
+ * amqp_user_is_refused(): the message is another login's. */
 enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
                            const char *exchange, const char *key, struct error *error) MUST_CHECK;
 enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,

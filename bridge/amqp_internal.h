@@ -21,6 +21,7 @@ struct amqp_delivery {
     char id[AMQP_ID_SIZE];
     char type[AMQP_TYPE_SIZE];
     char app_id[AMQP_NAME_SIZE];
+    char user_id[AMQP_NAME_SIZE];
     char routing_key[AMQP_NAME_SIZE];
 };
 
@@ -29,6 +30,8 @@ struct amqp {
     amqp_connection_state_t connection;
     atomic_int socket;      /* -1 until it is open */
     struct error tls_error; /* what is wrong with the broker's certificate */
+    char user[AMQP_NAME_SIZE];
+    bool is_user_refused;
     uint64_t next_tag;
     atomic_int_least64_t deadline_ms; /* of the call under way */
 };
@@ -44,7 +47,8 @@ enum delivery amqp_check_reply(const char *what, amqp_rpc_reply_t reply, bool *d
                                struct error *error) MUST_CHECK;
 
 /* The broker has closed the channel or the connection: why. */
-enum delivery amqp_read_closed(const amqp_frame_t *frame, struct error *error) MUST_CHECK;
+enum delivery amqp_read_closed(struct amqp *amqp, const amqp_frame_t *frame,
+                               struct error *error) MUST_CHECK;
 
 void amqp_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes);
 struct timeval amqp_timeval_of(int64_t duration_ms);

@@ -4,6 +4,7 @@
 
 #include "bridge/channel.h"
 #include "core/http_client.h"
+#include "core/secret.h"
 #include "core/sha256.h"
 
 enum {
@@ -41,18 +42,23 @@ static void write_body(const struct channel_message *message, struct buf *body)
 }
 
 /* t=SECONDS,v1=HEX: the HMAC is over the seconds, a full stop, and the body. */
-static enum result sign(struct webhook *webhook, char ret_signature[static SIGNATURE_SIZE])
+static enum result sign(struct webhook *webhook, struct error *error,
+                        char ret_signature[static SIGNATURE_SIZE])
 {
     uint8_t digest[SHA256_SIZE];
     char hex[SHA256_TEXT_SIZE];
+    CLEANUP(secret_forget) char *secret = NULL;
     long long seconds = clock_wall_ms(webhook->clock) / 1000;
     struct buf *bytes = &webhook->signed_bytes;
     buf_clear(bytes);
     buf_append_format(bytes, "%lld.", seconds);
     buf_append(bytes, webhook->body.bytes, webhook->body.size);
     if (buf_result(bytes) != RESULT_OK)
-        return RESULT_NO_MEMORY;
-    sha256_hmac(webhook->settings->webhook_secret, bytes->bytes, bytes->size, digest);
+        return error_set(error, RESULT_NO_MEMORY, "the body can't be signed");
+    enum result result = secret_read(webhook->settings->webhook_secret, error, &secret);
+    if (result != RESULT_OK)
+        return result;
+    sha256_hmac(secret, bytes->bytes, bytes->size, digest);
     sha256_format(digest, hex);
     snprintf(ret_signature, SIGNATURE_SIZE, "t=%lld,v1=%s", seconds, hex);
     return RESULT_OK;
@@ -97,11 +103,10 @@ static enum result send_webhook(void *self, const struct channel_message *messag
     snprintf(key, sizeof key, "%s-%s", message->notification->event_id,
              channel_name(CHANNEL_WEBHOOK));
     enum result result = buf_result(&webhook->body);
-    if (result == RESULT_OK)
-        result = sign(webhook, signature);
     if (result != RESULT_OK)
         return error_set(error, result, "the body can't be built");
-    return post(webhook, key, signature, error);
+    result = sign(webhook, error, signature);
+    return result == RESULT_OK ? post(webhook, key, signature, error) : result;
 }
 
 static void free_webhook(void *self)

@@ -34,10 +34,16 @@ static void put_metrics(void *self, struct buf *text)
 {
     struct office *office = self;
     buf_append_format(text,
+                      "# HELP tillbox_inventory_products_below_zero Products whose stock is below"
+                      " zero; -1: not known.\n"
                       "# TYPE tillbox_inventory_products_below_zero gauge\n"
                       "tillbox_inventory_products_below_zero %lld\n"
+                      "# HELP tillbox_inventory_went_below_zero_total How often a product went"
+                      " below zero.\n"
                       "# TYPE tillbox_inventory_went_below_zero_total counter\n"
                       "tillbox_inventory_went_below_zero_total %lld\n"
+                      "# HELP tillbox_inventory_api_breaker_state The breaker between this API and"
+                      " the database.\n"
                       "# TYPE tillbox_inventory_api_breaker_state gauge\n"
                       "tillbox_inventory_api_breaker_state %d\n",
                       (long long)atomic_load(&office->inventory.below_zero),

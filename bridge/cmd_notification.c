@@ -61,9 +61,12 @@ static void put_status(void *self, struct json_writer *writer)
 }
 
 static void put_metric(const struct desk *desk, struct buf *text, const char *name,
-                       const char *type, const int64_t values[static CHANNEL_COUNT])
+                       const char *type, const char *help,
+                       const int64_t values[static CHANNEL_COUNT])
 {
-    buf_append_format(text, "# TYPE tillbox_notifications_%s %s\n", name, type);
+    buf_append_format(text,
+                      "# HELP tillbox_notifications_%s %s\n# TYPE tillbox_notifications_%s %s\n",
+                      name, help, name, type);
     for (int i = 0; i < CHANNEL_COUNT; i++)
         if (desk->channels[i])
             buf_append_format(text, "tillbox_notifications_%s{channel=\"%s\"} %lld\n", name,
@@ -77,14 +80,17 @@ static void put_metrics(void *self, struct buf *text)
     struct notification_counts counts;
     struct notifier_stats stats;
     notifier_stats(desk->notifier, &stats);
-    put_metric(desk, text, "sent_total", "counter", stats.sent);
-    put_metric(desk, text, "retried_total", "counter", stats.retried);
-    put_metric(desk, text, "given_up_total", "counter", stats.given_up);
+    put_metric(desk, text, "sent_total", "counter", "Messages sent.", stats.sent);
+    put_metric(desk, text, "retried_total", "counter", "Tries after the first.", stats.retried);
+    put_metric(desk, text, "given_up_total", "counter", "Messages that failed for good.",
+               stats.given_up);
     if (!notification_intake_counts(&desk->intake, &counts))
         return;
-    put_metric(desk, text, "waiting", "gauge", counts.waiting);
-    put_metric(desk, text, "oldest_waiting_seconds", "gauge", counts.oldest_s);
-    put_metric(desk, text, "failed", "gauge", counts.failed);
+    put_metric(desk, text, "waiting", "gauge", "Messages to be sent.", counts.waiting);
+    put_metric(desk, text, "oldest_waiting_seconds", "gauge", "Age of the oldest of them.",
+               counts.oldest_s);
+    put_metric(desk, text, "failed", "gauge", "Messages that wait for `notification retry`.",
+               counts.failed);
 }
 
 static void write_channels(const struct desk *desk, struct buf *out)

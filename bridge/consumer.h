@@ -67,6 +67,7 @@ struct consumer_options {
     void *self; /* of the ops; outlives the consumer */
     const struct pg_options *postgres;
     const struct amqp_options *rabbitmq;
+    const char *box_user_prefix; /* as in struct envelope_properties */
     const struct clock *clock;
     const struct random_source *random;
 };

@@ -30,7 +30,9 @@ static void read_item(const struct consumer *c, struct consumer_item *item)
     const char *body = amqp_delivery_body(item->delivery, &size);
     const struct envelope_properties properties = {.message_id = amqp_delivery_id(item->delivery),
                                                    .type = amqp_delivery_type(item->delivery),
-                                                   .app_id = amqp_delivery_app_id(item->delivery)};
+                                                   .app_id = amqp_delivery_app_id(item->delivery),
+                                                   .user_id = amqp_delivery_user_id(item->delivery),
+                                                   .box_user_prefix = c->options.box_user_prefix};
     if (amqp_delivery_is_too_large(item->delivery)) {
         make_bad(item, "the message is too large");
         return;
@@ -177,6 +179,7 @@ static void tell_dead(const struct consumer *c, const struct consumer_item *item
         LOG_TEXT("event_id", amqp_delivery_id(item->delivery)),
         LOG_TEXT("event_type", amqp_delivery_type(item->delivery)),
         LOG_TEXT("device_id", amqp_delivery_app_id(item->delivery)),
+        LOG_TEXT("user_id", amqp_delivery_user_id(item->delivery)),
         LOG_TEXT("reason", item->reason));
 }
 
@@ -191,21 +194,38 @@ static enum delivery open_dead_letters(struct consumer *c, struct error *error)
     return done;
 }
 
-/* What is too large to be held goes through the broker, by the queue's own dead letters. */
-static enum delivery bury(struct consumer *c, const struct consumer_item *item, struct error *error)
+static enum delivery publish_dead_letter(struct consumer *c, const struct consumer_item *item,
+                                         struct error *error)
 {
     const struct amqp_refusal refusal = {.exchange = TOPOLOGY_DEAD_LETTERS,
                                          .key = TOPOLOGY_FAILED,
                                          .reason = item->reason,
-                                         .queue = c->options.ops->queue};
-    enum delivery done;
-    if (amqp_delivery_is_too_large(item->delivery)) {
-        done = amqp_reject(c->amqp, item->delivery, error);
-    } else {
-        done = open_dead_letters(c, error);
-        if (done == DELIVERY_DONE)
-            done = amqp_dead_letter(c->dead_letters, item->delivery, &refusal, error);
-    }
+                                         .queue = c->options.ops->queue,
+                                         .without_user = c->user_denied};
+    enum delivery done = open_dead_letters(c, error);
+    if (done == DELIVERY_DONE)
+        done = amqp_dead_letter(c->dead_letters, item->delivery, &refusal, error);
+    return done;
+}
+
+/* Who sent it should be kept, but a login without the tag for that must not hold up the queue. */
+static enum delivery send_dead_letter(struct consumer *c, const struct consumer_item *item,
+                                      struct error *error)
+{
+    enum delivery done = publish_dead_letter(c, item, error);
+    if (done != DELIVERY_DOWN || !c->dead_letters || !amqp_user_is_refused(c->dead_letters))
+        return done;
+    c->user_denied = true;
+    consumer_set_amqp(c, &c->dead_letters, NULL); /* the refusal has closed the channel */
+    return publish_dead_letter(c, item, error);
+}
+
+/* What is too large to be held goes through the broker, by the queue's own dead letters. */
+static enum delivery bury(struct consumer *c, const struct consumer_item *item, struct error *error)
+{
+    enum delivery done = amqp_delivery_is_too_large(item->delivery)
+                             ? amqp_reject(c->amqp, item->delivery, error)
+                             : send_dead_letter(c, item, error);
     if (done != DELIVERY_DONE)
         return DELIVERY_DOWN;
     tell_dead(c, item);

@@ -45,6 +45,7 @@ struct consumer {
     struct pg *pg;
     struct consumer_peer postgres, rabbitmq;
     bool topology_denied;
+    bool user_denied; /* dead letters may not keep their user_id */
     int64_t ticked_ms;
     struct consumer_item items[CONSUMER_BATCH_EVENTS];
     const struct envelope *events[CONSUMER_BATCH_EVENTS]; /* of the good items */

@@ -197,6 +197,22 @@ static enum result read_members(struct envelope *envelope, struct field_errors *
     return RESULT_OK;
 }
 
+/* A box speaks for itself alone. */
+static void check_user(const struct envelope *envelope,
+                       const struct envelope_properties *properties, struct field_errors *errors)
+{
+    const char *prefix = properties->box_user_prefix, *user = properties->user_id;
+    if (!prefix)
+        return;
+    if (user[0] == '\0')
+        field_errors_add(errors, "user_id", "is required, as \"%s%s\"", prefix,
+                         envelope->device_id);
+    else if (strncmp(user, prefix, strlen(prefix)) != 0 ||
+             strcmp(user + strlen(prefix), envelope->device_id) != 0)
+        field_errors_add(errors, "user_id", "is \"%s\", who may not send for \"%s\"", user,
+                         envelope->device_id);
+}
+
 /* What stands in both must be the same: else one of them is forged. */
 static void compare_properties(const struct envelope *envelope,
                                const struct envelope_properties *properties,
@@ -208,6 +224,7 @@ static void compare_properties(const struct envelope *envelope,
         field_errors_add(errors, "type", "is not the body's event_type");
     if (properties->app_id[0] && strcmp(properties->app_id, envelope->device_id) != 0)
         field_errors_add(errors, "app_id", "is not the body's device_id");
+    check_user(envelope, properties, errors);
 }
 
 /* The first of the errors as a sentence. */

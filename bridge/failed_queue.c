@@ -50,6 +50,20 @@ static void tell(const struct drain *drain, const struct amqp_delivery *delivery
                                    : "sent");
 }
 
+/* The message bears its sender's name, and goes on only under that. It is back in the queue when
+ * the connection closes. */
+static enum result fail_sending(const struct drain *drain, const struct amqp_delivery *delivery,
+                                struct error *error)
+{
+    if (!amqp_user_is_refused(drain->amqp))
+        return RESULT_IO;
+    return error_set(error, RESULT_REFUSED,
+                     "%s was sent by %s, and the broker lets %s send nothing in another's name; "
+                     "that takes a user with the tag impersonator",
+                     amqp_delivery_id(delivery), amqp_delivery_user_id(delivery),
+                     amqp_user(drain->amqp));
+}
+
 /* Publishes it again, waits for the confirm, then acknowledges it. */
 static enum result move_one(struct drain *drain, struct amqp_delivery *delivery,
                             struct error *error)
@@ -67,7 +81,7 @@ static enum result move_one(struct drain *drain, struct amqp_delivery *delivery,
         return done == DELIVERY_DONE ? RESULT_OK : RESULT_IO;
     }
     if (done != DELIVERY_DONE)
-        return RESULT_IO;
+        return fail_sending(drain, delivery, error);
     enum result result = settle_row(drain->ledger, amqp_delivery_id(delivery), error);
     if (result == RESULT_OK && amqp_acknowledge(drain->amqp, delivery, error) != DELIVERY_DONE)
         result = RESULT_IO;

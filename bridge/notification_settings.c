@@ -11,12 +11,11 @@
 
 enum { SECRET_MIN = 16 };
 
-static void load_secret(const struct config_sources *sources, const char *option, const char *file,
-                        const char *credential, char **ret_secret, struct buf *problems)
+static void find_secret(const struct config_sources *sources, const struct secret_source *source,
+                        struct buf *problems, char **ret_path)
 {
-    const struct secret_source source = {option, file, credential};
-    secret_load(&source, sources, problems, ret_secret);
-    secret_warn_file(file);
+    secret_find(source, sources, problems, ret_path);
+    secret_warn_file(source->path);
 }
 
 static void check_file(const struct config_sources *sources, const char *option, const char *file,
@@ -29,18 +28,16 @@ static void check_file(const struct config_sources *sources, const char *option,
 static void check_webhook(struct settings *settings, const struct config_sources *sources,
                           struct buf *problems)
 {
+    const struct secret_source source = {"webhook_secret_file", settings->webhook_secret_file,
+                                         "webhook-secret", SECRET_MIN};
     struct error error = {0};
-    load_secret(sources, "webhook_secret_file", settings->webhook_secret_file, "webhook-secret",
-                &settings->webhook_secret, problems);
+    find_secret(sources, &source, problems, &settings->webhook_secret);
     if (!settings->webhook_url)
         config_add_problem(sources, "webhook_url", problems, "isn't set");
     else if (http_client_check_url(settings->webhook_url, true, &error) != RESULT_OK)
         config_add_problem(sources, "webhook_url", problems, "%s", error.text);
-    if (!settings->webhook_secret_file && !settings->webhook_secret)
+    if (!settings->webhook_secret)
         config_add_problem(sources, "webhook_secret_file", problems, "isn't set");
-    else if (settings->webhook_secret && strlen(settings->webhook_secret) < SECRET_MIN)
-        config_add_problem(sources, "webhook_secret_file", problems,
-                           "the secret has fewer than %d characters", SECRET_MIN);
     check_file(sources, "webhook_ca_file", settings->webhook_ca_file, problems);
 }
 
@@ -54,9 +51,10 @@ static void check_address(const struct config_sources *sources, const char *opti
 static void check_smtp(struct settings *settings, const struct config_sources *sources,
                        struct buf *problems)
 {
+    const struct secret_source source = {"smtp_password_file", settings->smtp_password_file,
+                                         "smtp-password", 0};
     struct error error = {0};
-    load_secret(sources, "smtp_password_file", settings->smtp_password_file, "smtp-password",
-                &settings->smtp_password, problems);
+    find_secret(sources, &source, problems, &settings->smtp_secret);
     if (!settings->smtp_url)
         config_add_problem(sources, "smtp_url", problems, "isn't set");
     else if (smtp_client_check_url(settings->smtp_url, &error) != RESULT_OK)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/secret.h"
+
 enum { NUMBER_SIZE = 12 };
 
 struct pg {
@@ -107,9 +109,12 @@ static enum delivery check_url(const char *url, struct error *error)
 static enum delivery start_connecting(struct pg *pg, struct error *error)
 {
     const struct pg_options *options = &pg->options;
+    CLEANUP(secret_forget) char *password = NULL;
+    if (options->password_file &&
+        secret_read(options->password_file, error, &password) != RESULT_OK)
+        return DELIVERY_DOWN;
     const char *const values[] = {
-        options->url, options->password, options->application_name, "10", "10", "5", "3", "15000",
-        NULL};
+        options->url, password, options->application_name, "10", "10", "5", "3", "15000", NULL};
     pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
     PQsetNoticeReceiver(pg->connection, drop_notice, NULL); /* a server that ends may say so now */
     return pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
@@ -130,6 +135,7 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
         pg_close(pg);
         return done;
     }
+    secret_warn_file(options->password_file);
     *ret_pg = pg;
     return DELIVERY_DONE;
 }

@@ -26,8 +26,8 @@ enum {
 };
 
 struct pg_options {
-    const char *url;      /* a conninfo string or URI; TLS options belong in it */
-    const char *password; /* in place of the URL's; NULL: the URL's, if any */
+    const char *url;           /* a conninfo string or URI; TLS options belong in it */
+    const char *password_file; /* read for each connection; NULL: the URL's password, if any */
     const char *application_name;
     int64_t deadline_ms; /* for connecting, and for each statement */
     const struct clock *clock;

@@ -98,7 +98,7 @@ static size_t count_rows(const struct pg_rows *rows, size_t first, const char *e
 static enum result compare_event(struct run *run, size_t index, const struct pg_rows *rows,
                                  bool only_count, int64_t *missing, struct error *error)
 {
-    static const struct envelope_properties NONE = {"", "", ""};
+    static const struct envelope_properties NONE = {"", "", "", "", NULL};
     struct envelope envelope;
     struct beside beside = {.run = run,
                             .event = &run->page.events[index],

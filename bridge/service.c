@@ -45,6 +45,7 @@ static enum result start(struct running *running, struct error *error)
                                              .self = service->self,
                                              .postgres = &running->peers.postgres,
                                              .rabbitmq = &running->peers.rabbitmq,
+                                             .box_user_prefix = service->settings->box_user_prefix,
                                              .clock = &clock_system,
                                              .random = &random_system};
     const struct http_server_options http = {.host = service->listen->host,

@@ -105,23 +105,47 @@ static void get_status(const struct service_api *api, const struct consumer_stat
     json_end_object(&writer);
 }
 
-static void put_metric(struct buf *text, const char *consumer, const char *name, const char *type,
-                       int64_t value)
+static void declare_metric(struct buf *text, const char *name, const char *type, const char *help)
 {
-    buf_append_format(text, "# TYPE tillbox_consumer_%s %s\ntillbox_consumer_%s{consumer=\"%s\"} ",
-                      name, type, name, consumer);
+    buf_append_format(text, "# HELP tillbox_consumer_%s %s\n# TYPE tillbox_consumer_%s %s\n", name,
+                      help, name, type);
+}
+
+static void put_metric(struct buf *text, const char *consumer, const char *name, const char *type,
+                       int64_t value, const char *help)
+{
+    declare_metric(text, name, type, help);
+    buf_append_format(text, "tillbox_consumer_%s{consumer=\"%s\"} ", name, consumer);
     buf_append_int(text, value);
     buf_append_text(text, "\n");
 }
 
 static void put_peer_metric(struct buf *text, const char *consumer, const char *name,
-                            int64_t postgres, int64_t rabbitmq)
+                            int64_t postgres, int64_t rabbitmq, const char *help)
 {
+    declare_metric(text, name, "gauge", help);
     buf_append_format(text,
-                      "# TYPE tillbox_consumer_%s gauge\n"
                       "tillbox_consumer_%s{consumer=\"%s\",peer=\"postgres\"} %d\n"
                       "tillbox_consumer_%s{consumer=\"%s\",peer=\"rabbitmq\"} %d\n",
-                      name, name, consumer, (int)postgres, name, consumer, (int)rabbitmq);
+                      name, consumer, (int)postgres, name, consumer, (int)rabbitmq);
+}
+
+static void put_age(struct buf *text, const char *consumer, int64_t age_ms)
+{
+    declare_metric(text, "event_age_seconds", "gauge", "Age of the last batch's oldest event.");
+    buf_append_format(text, "tillbox_consumer_event_age_seconds{consumer=\"%s\"} %.3f\n", consumer,
+                      (double)age_ms / 1000);
+}
+
+static void put_batch_metrics(struct buf *text, const char *name,
+                              const struct consumer_stats *stats)
+{
+    put_metric(text, name, "batches_total", "counter", stats->batches, "Batches applied.");
+    put_metric(text, name, "batch_events", "gauge", stats->batch_events_last,
+               "Messages of the last batch.");
+    put_metric(text, name, "batch_events_most", "gauge", stats->batch_events_most,
+               "Messages of the largest batch.");
+    put_age(text, name, stats->event_age_ms);
 }
 
 static void get_metrics(const struct service_api *api, const struct consumer_stats *stats,
@@ -131,17 +155,20 @@ static void get_metrics(const struct service_api *api, const struct consumer_sta
     const char *name = service->consumes->name;
     struct buf *text = &reply->body;
     reply->content_type = "text/plain; version=0.0.4";
-    put_metric(text, name, "messages_total", "counter", stats->received);
-    put_metric(text, name, "applied_total", "counter", stats->applied);
-    put_metric(text, name, "duplicates_total", "counter", stats->duplicates);
-    put_metric(text, name, "dead_lettered_total", "counter", stats->dead_lettered);
-    put_metric(text, name, "retries_total", "counter", stats->retries);
-    put_metric(text, name, "batches_total", "counter", stats->batches);
-    put_metric(text, name, "batch_events", "gauge", stats->batch_events_last);
-    put_metric(text, name, "batch_events_most", "gauge", stats->batch_events_most);
-    put_metric(text, name, "event_age_milliseconds", "gauge", stats->event_age_ms);
-    put_peer_metric(text, name, "peer_up", stats->postgres_up, stats->rabbitmq_up);
-    put_peer_metric(text, name, "breaker_state", stats->postgres_breaker, stats->rabbitmq_breaker);
+    put_metric(text, name, "messages_total", "counter", stats->received,
+               "Messages taken off the queue.");
+    put_metric(text, name, "applied_total", "counter", stats->applied, "Events that were new.");
+    put_metric(text, name, "duplicates_total", "counter", stats->duplicates,
+               "Events that had been applied before.");
+    put_metric(text, name, "dead_lettered_total", "counter", stats->dead_lettered,
+               "Messages sent to order.failed.");
+    put_metric(text, name, "retries_total", "counter", stats->retries,
+               "Batches that the database asked to be run again.");
+    put_batch_metrics(text, name, stats);
+    put_peer_metric(text, name, "peer_up", stats->postgres_up, stats->rabbitmq_up,
+                    "1 if the peer is connected.");
+    put_peer_metric(text, name, "breaker_state", stats->postgres_breaker, stats->rabbitmq_breaker,
+                    "0 closed, 1 open, 2 half-open.");
     if (service->serves->put_metrics)
         service->serves->put_metrics(service->self, text);
 }

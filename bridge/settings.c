@@ -28,6 +28,10 @@ static const struct option OPTIONS[] = {
      "amqp-password)"},
     {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that the broker's certificate must come from (amqps)"},
+    {"box_user_prefix", OPTION_TEXT, OPTION_EVERYWHERE, AT(box_user_prefix), NULL, 1, 64, "PREFIX",
+     "where each box has a broker login of its own, named this and its device_id, as box-: an "
+     "event "
+     "that another login sent is refused (inventory, notification)"},
     {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
      "HOST:PORT", "address of /status, /healthz and /metrics"},
     {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
@@ -116,12 +120,12 @@ const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 static void load_secrets(struct settings *settings, const struct config_sources *sources,
                          struct buf *problems)
 {
-    const struct secret_source postgres = {"postgres_password_file",
-                                           settings->postgres_password_file, "postgres-password"};
+    const struct secret_source postgres = {
+        "postgres_password_file", settings->postgres_password_file, "postgres-password", 0};
     const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
-                                       "amqp-password"};
-    secret_load(&postgres, sources, problems, &settings->postgres_password);
-    secret_load(&amqp, sources, problems, &settings->amqp_password);
+                                       "amqp-password", 0};
+    secret_find(&postgres, sources, problems, &settings->postgres_secret);
+    secret_find(&amqp, sources, problems, &settings->amqp_secret);
     secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
     secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
@@ -153,10 +157,10 @@ void settings_warn(const struct settings *settings)
 
 void settings_free(struct settings *settings)
 {
-    secret_forget(&settings->postgres_password);
-    secret_forget(&settings->amqp_password);
     secret_forget(&settings->api_token);
-    secret_forget(&settings->webhook_secret);
-    secret_forget(&settings->smtp_password);
+    free(settings->postgres_secret);
+    free(settings->amqp_secret);
+    free(settings->webhook_secret);
+    free(settings->smtp_secret);
     config_free_settings(&SETTINGS, settings);
 }

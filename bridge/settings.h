@@ -14,6 +14,7 @@ struct settings {
     char *amqp_url;
     char *amqp_password_file;
     char *amqp_ca_file;
+    char *box_user_prefix;
     struct listen_address status_listen;
     struct listen_address inventory_listen;
     char *api_token_file;
@@ -58,11 +59,11 @@ struct settings {
     bool version;
 
     /* Derived: */
-    char *postgres_password; /* NULL: the URL's, if any */
-    char *amqp_password;     /* the same */
-    char *api_token;         /* of the services that check it; NULL: none is asked for */
-    char *webhook_secret;    /* of notifications, and … */
-    char *smtp_password;     /* … NULL where there is none */
+    char *postgres_secret; /* the file with the password; NULL: the URL's, if any */
+    char *amqp_secret;     /* the same */
+    char *webhook_secret;  /* of notifications, and … */
+    char *smtp_secret;     /* … NULL where there is none */
+    char *api_token;       /* of the services that check it; NULL: none is asked for */
     enum log_level level;
 };
 

@@ -80,6 +80,7 @@ static enum delivery publish(struct sink_rabbitmq *sink, const struct journal_ev
         .message_id = event->event_id,
         .type = event->event_type,
         .app_id = sink->info.device_id,
+        .user_id = amqp_user(sink->amqp),
         .timestamp_s = event->occurred_at_ms / 1000,
         .headers = {{.name = "x-device-id", .text = sink->info.device_id},
                     {.name = "x-sequence", .number = event->sequence}},
@@ -178,7 +179,7 @@ static enum delivery wait_to_hear(struct flight *flight)
     bool heard = false;
     enum delivery done = hear(flight, CONFIRM_MS, &heard);
     if (done == DELIVERY_DONE && !heard) {
-        error_write(flight->error, "the broker doesn't confirm");
+        error_write(flight->error, AMQP_SILENT);
         return DELIVERY_DOWN;
     }
     return done;
@@ -294,6 +295,7 @@ static enum delivery dead_letter(void *self, const char *payload, size_t size,
         .message_id = event->event_id,
         .type = event->event_type,
         .app_id = sink->info.device_id,
+        .user_id = amqp_user(sink->amqp),
         .timestamp_s = event->occurred_at_ms / 1000,
         .headers = {{.name = "x-device-id", .text = sink->info.device_id},
                     {.name = "x-sequence", .number = event->sequence},

@@ -8,7 +8,7 @@
 void access_load_token(const struct config_sources *sources, const char *path, struct buf *problems,
                        char **ret_token)
 {
-    const struct secret_source source = {"api_token_file", path, "api-token"};
+    const struct secret_source source = {"api_token_file", path, "api-token", 0};
     secret_load(&source, sources, problems, ret_token);
     secret_warn_file(path);
     if (*ret_token && strlen(*ret_token) < ACCESS_TOKEN_MIN)

@@ -34,18 +34,42 @@ static const char *find_credential(const char *name, char path[static PATH_SIZE]
     return access(path, F_OK) == 0 ? path : NULL;
 }
 
+enum result secret_read(const char *path, struct error *error, char **ret_secret)
+{
+    bool exposed = false;
+    guard_memory();
+    return config_read_secret_file(path, SECRET_MAX, error, ret_secret, &exposed);
+}
+
+/* The path of the file that was read; NULL: there is none. */
+static const char *load(const struct secret_source *source, const struct config_sources *sources,
+                        struct buf *problems, char found[static PATH_SIZE], char **ret_secret)
+{
+    struct error error = {0};
+    const char *path = source->path ? source->path : find_credential(source->credential, found);
+    if (path && secret_read(path, &error, ret_secret) != RESULT_OK)
+        config_add_problem(sources, source->option, problems, "%s", error.text);
+    return path;
+}
+
 void secret_load(const struct secret_source *source, const struct config_sources *sources,
                  struct buf *problems, char **ret_secret)
 {
     char found[PATH_SIZE];
-    struct error error = {0};
-    bool exposed = false;
-    const char *path = source->path ? source->path : find_credential(source->credential, found);
-    if (!path)
-        return;
-    guard_memory();
-    if (config_read_secret_file(path, SECRET_MAX, &error, ret_secret, &exposed) != RESULT_OK)
-        config_add_problem(sources, source->option, problems, "%s", error.text);
+    (void)load(source, sources, problems, found, ret_secret);
+}
+
+void secret_find(const struct secret_source *source, const struct config_sources *sources,
+                 struct buf *problems, char **ret_path)
+{
+    char found[PATH_SIZE];
+    CLEANUP(secret_forget) char *secret = NULL;
+    const char *path = load(source, sources, problems, found, &secret);
+    if (secret && strlen(secret) < source->length_min)
+        config_add_problem(sources, source->option, problems,
+                           "the secret has fewer than %zu characters", source->length_min);
+    if (path && !(*ret_path = strdup(path)))
+        config_add_problem(sources, source->option, problems, "out of memory");
 }
 
 void secret_forget(char **secret)
@@ -88,10 +112,18 @@ void secret_check_url(const char *option, const char *url, const char *instead,
                            instead);
 }
 
+/* The service manager opens them to the service alone, by ways that look like a group's right. */
+static bool is_credential(const char *path)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    return folder && strncmp(path, folder, strlen(folder)) == 0;
+}
+
 void secret_warn_file(const char *path)
 {
     struct stat status;
-    if (path && stat(path, &status) == 0 && (status.st_mode & (S_IRGRP | S_IROTH)) != 0)
+    if (path && !is_credential(path) && stat(path, &status) == 0 &&
+        (status.st_mode & (S_IRGRP | S_IROTH)) != 0)
         LOG(LOG_WARN, "settings.exposed", LOG_TEXT("file", path),
             LOG_TEXT("detail", "group or others may read this secret"));
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/curl_setup.h"
+#include "core/secret.h"
 
 enum { ADDRESS_SIZE = 300 };
 
@@ -70,17 +71,24 @@ static enum result result_of(struct smtp_client *client, CURLcode code, struct e
                      answer);
 }
 
-static void set_server(const struct smtp_client *client)
+static enum result set_server(const struct smtp_client *client, struct error *error)
 {
     const struct smtp_options *options = &client->options;
     CURL *handle = client->handle;
+    CLEANUP(secret_forget) char *password = NULL;
+    if (options->password_file) {
+        enum result result = secret_read(options->password_file, error, &password);
+        if (result != RESULT_OK)
+            return result;
+    }
     curl_easy_setopt(handle, CURLOPT_URL, options->url);
     curl_easy_setopt(handle, CURLOPT_USE_SSL,
                      (long)(options->allow_plain ? CURLUSESSL_TRY : CURLUSESSL_ALL));
     if (options->user)
         curl_easy_setopt(handle, CURLOPT_USERNAME, options->user);
-    if (options->password)
-        curl_easy_setopt(handle, CURLOPT_PASSWORD, options->password);
+    if (password)
+        curl_easy_setopt(handle, CURLOPT_PASSWORD, password); /* it makes a copy */
+    return RESULT_OK;
 }
 
 enum result smtp_client_send(struct smtp_client *client, const char *from, const char *to,
@@ -99,14 +107,15 @@ enum result smtp_client_send(struct smtp_client *client, const char *from, const
         return RESULT_NO_MEMORY;
     CURL *handle = client->handle;
     curl_setup_apply(handle, &limits, client->error_text);
-    set_server(client);
     curl_easy_setopt(handle, CURLOPT_MAIL_FROM, sender);
     curl_easy_setopt(handle, CURLOPT_MAIL_RCPT, recipients);
     curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(handle, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(handle, CURLOPT_READDATA, &dispatch);
     curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
-    enum result result = result_of(client, curl_easy_perform(handle), error);
+    enum result result = set_server(client, error);
+    if (result == RESULT_OK)
+        result = result_of(client, curl_easy_perform(handle), error);
     curl_slist_free_all(recipients);
     return result;
 }

@@ -11,15 +11,15 @@
 struct smtp_client;
 
 struct smtp_options {
-    const char *url;      /* smtp://host:port, or smtps:// for TLS from the first byte */
-    bool allow_plain;     /* smtp:// without STARTTLS too; else it is required */
-    const char *user;     /* NULL: no log-in */
-    const char *password; /* NULL: none */
-    const char *ca_file;  /* NULL: the system's authorities */
+    const char *url;           /* smtp://host:port, or smtps:// for TLS from the first byte */
+    bool allow_plain;          /* smtp:// without STARTTLS too; else it is required */
+    const char *user;          /* NULL: no log-in */
+    const char *password_file; /* read for each mail; NULL: none */
+    const char *ca_file;       /* NULL: the system's authorities */
     int64_t timeout_ms;
 };
 
-/* The options' texts must outlive it. */
+/* The options' texts must outlive it. A password in a new file counts from the next mail on. */
 MUST_CHECK enum result smtp_client_new(const struct smtp_options *options,
                                        struct smtp_client **ret_client);
 void smtp_client_free(struct smtp_client *client);

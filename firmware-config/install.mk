@@ -11,7 +11,8 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR        ?= $(PREFIX)/share/doc/tillbox
 SETTINGS_DIR  ?= /etc/tillbox
 
-SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics
+SCRIPTS := tillbox-backup tillbox-restore tillbox-metrics tillbox-start-over \
+           tillbox-add-box
 FIREWALL := tillbox-firewall.service
 UNITS   := $(filter-out $(FIREWALL),$(notdir $(wildcard $(BOX)/systemd/*.service $(BOX)/systemd/*.timer)))
 PAGES   := $(addprefix $(BUILD)/man/,$(addsuffix .8,tillbox-appliance tillbox-bridge $(SCRIPTS)))
@@ -24,12 +25,19 @@ about_tillbox-bridge    := brings a box's sales to head office, once
 about_tillbox-backup    := copies a box's journal into a backup
 about_tillbox-restore   := puts a backup in the journal's place
 about_tillbox-metrics   := writes metrics of a box for node_exporter
+about_tillbox-start-over := gives a restored box that can't go on a new name and journal
+about_tillbox-add-box   := gives a box its logins at head office
 
 # Under the names that they are installed by.
 $(BUILD)/install/tillbox-%: $(BUILD)/%
 	@mkdir -p $(@D)
 	@cp $< $@
 $(BUILD)/install/tillbox-%: $(BOX)/bin/tillbox-% VERSION
+	@mkdir -p $(@D)
+	@$(FILL) $< >$@
+	@chmod 755 $@
+
+$(BUILD)/install/tillbox-add-box: tools/add-box.sh VERSION
 	@mkdir -p $(@D)
 	@$(FILL) $< >$@
 	@chmod 755 $@
@@ -60,7 +68,8 @@ install: build $(PAGES) ## programs, units, manual pages … into DESTDIR and PR
 	$(BUILD)/appliance settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/appliance.conf
 	$(BUILD)/bridge settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/bridge.conf
 	for service in migrate inventory notification; do \
-	    $(BUILD)/bridge settings >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || exit; done
+	    $(BUILD)/bridge settings | $(SETTINGS_CENTRAL) >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || \
+	    exit; done
 
 # What makes a plain machine a till box: see docs/box.md. The clock's floor is the package's age: PID 1
 # sets a clock that is behind to the time of this file (systemd(1)).
@@ -72,8 +81,9 @@ install-box: ## limits, firewall, watchdog … of a box, into DESTDIR
 	$(INSTALL) -t $(DESTDIR)$(UNITDIR)/$(FIREWALL).d $(BOX)/systemd/$(FIREWALL).d/*.conf
 	touch $(DESTDIR)/usr/lib/clock-epoch
 
-# On an installed box the bridge has a folder of its own.
+# On an installed box the bridge has a folder of its own; head office has logins for each box.
 SETTINGS_HERE := sed 's|^\#bridge_dir =.*|bridge_dir = /var/lib/tillbox-bridge|'
+SETTINGS_CENTRAL := sed 's|^\#box_user_prefix =.*|box_user_prefix = box-|'
 
 .PHONY: deb units
 deb: ## build the Debian package into build/
@@ -84,5 +94,11 @@ units: build ## systemd's own judgement of the units
 
 .PHONY: package-test
 package-test: build tests-build ## the package's life in a clean Debian: install, sell, upgrade, purge
+	tools/install-deps.sh test
 	tools/install-deps.sh deb
 	unshare --mount $(PYTEST) tests/package $(ARGS)
+
+.PHONY: image-test
+image-test: ## the box's image, from its first start through hangs and power cuts, in QEMU
+	tools/install-deps.sh image
+	$(PYTEST) tests/image $(ARGS)

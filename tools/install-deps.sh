@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that a task needs; silent and quick when all of them are there.
-# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|compose|all
+# usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|image|compose|all
 set -eu
 
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
@@ -14,6 +14,9 @@ COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
 DEB='debhelper dpkg-dev po-debconf help2man bash-completion lintian systemd mmdebstrap nftables
      iproute2 man-db'
+
+IMAGE='mmdebstrap dosfstools mtools e2fsprogs fdisk qemu-system-x86 qemu-utils ovmf nbdkit
+       openssh-client'
 
 # A nodejs of another origin brings its own npm, beside which Debian's can't be installed.
 command -v npm >/dev/null || TEST="$TEST nodejs npm"
@@ -29,10 +32,11 @@ bench) wanted="$RUN $TEST $BENCH" ;;
 coverage) wanted="$RUN $TEST $COVERAGE" ;;
 fresh) wanted=$FRESH ;;
 deb) wanted="$RUN $DEB" ;;
+image) wanted="$RUN $DEB $IMAGE" ;;
 compose) wanted=$COMPOSE ;;
 all) wanted="$RUN $TEST $LINT $BENCH $FRESH $DEB" ;;
 *)
-    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|compose|all" >&2
+    echo "usage: tools/install-deps.sh run|test|lint|bench|coverage|fresh|deb|image|compose|all" >&2
     exit 2
     ;;
 esac

@@ -39,17 +39,18 @@ permission() {
 }
 
 # Who may do what on the broker. A consumer declares nothing, reads its own queue, and writes dead
-# letters; a box only publishes, and only events; topology makes exchanges, queues and bindings.
+# letters; a box only publishes, and only events; topology makes exchanges, queues and bindings. Who
+# puts messages into the dead letters or takes them out again keeps their senders' names (impersonator).
 definitions() {
     ours='^(order[.](events|dlx|failed)|(inventory|notification)[.]order[.]queue)$'
     cat <<EOF
 {
   "vhosts": [{"name": "/"}],
   "users": [
-    $(user admin admin administrator),
+    $(user admin admin administrator,impersonator),
     $(user topology topology ""),
-    $(user inventory inventory ""),
-    $(user notification notification ""),
+    $(user inventory inventory impersonator),
+    $(user notification notification impersonator),
     $(user "box-$box" box "")
   ],
   "permissions": [

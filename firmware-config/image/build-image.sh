@@ -4,13 +4,18 @@
 # the packages mmdebstrap, dosfstools, mtools, e2fsprogs and fdisk.
 #
 # usage: firmware-config/image/build-image.sh IMAGE PACKAGE.deb… [-- MMDEBSTRAP-ARGUMENT…]
-# The variable KERNEL names another kernel's package. The arguments after "--" are for mmdebstrap, such
-# as a mirror. Write the image to the box's disk with dd; it starts by UEFI.
+# The arguments after "--" are for mmdebstrap, such as a mirror. Variables:
+#   SETTINGS  a folder of the shop's own files, laid over the root: etc/tillbox/appliance.conf,
+#             etc/tillbox/credentials/…, root/.ssh/authorized_keys
+#   KERNEL    another kernel's package
+#   TMPDIR    where 2 GB are free to work in; it goes faster in memory
+# Write the image to the box's disk with dd; it starts by UEFI.
 set -euo pipefail
 recipe=$(cd "$(dirname "$0")" && pwd)
 ESP_MB=192
 ROOT_MB=1600
 DATA_MB=512 # grows to the end of the disk at the first start
+DATA_TYPE=4D21B016-B534-45C2-A9FB-5C16E091FD2D # "var", by which etc/repart.d tells it from the root
 
 kernel=${KERNEL:-linux-image-amd64}
 
@@ -26,30 +31,35 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 tree=$work/tree
 
 # systemd-boot needs no more than its two files. The hooks let apt see the packages from in there.
-mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount \
-    --include="$kernel",initramfs-tools,systemd-sysv,systemd-boot-efi,systemd-resolved \
+# INITRD puts off the initrd, which two packages would have made in turn.
+INITRD=No mmdebstrap --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount \
+    --include="$kernel",initramfs-tools,zstd,systemd-sysv,systemd-boot-efi,systemd-resolved \
     --include=udev,dbus,kmod,iproute2,ca-certificates,e2fsprogs,fdisk,openssh-server \
+    --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     "${packages[@]/#/--include=}" bookworm "$tree" "$@"
 
 cp -r --no-preserve=mode,ownership "$recipe/tree/." "$tree/"
+[ -z "${SETTINGS:-}" ] || cp -r --no-preserve=ownership "$SETTINGS/." "$tree/"
 # Who this box is comes at its first start, and lasts as long as the data do.
 echo uninitialized >"$tree/etc/machine-id" # an empty file is no first start (machine-id(5))
 rm -f "$tree"/etc/ssh/ssh_host_*
 ln -sf /run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
-chroot "$tree" systemctl --quiet enable systemd-networkd systemd-resolved tillbox-first-start
-chroot "$tree" systemctl --quiet disable ssh
+chroot "$tree" systemctl --quiet enable systemd-networkd systemd-resolved box-identity
+[ -e "$tree/root/.ssh/authorized_keys" ] || chroot "$tree" systemctl --quiet disable ssh
 
 version=$(ls "$tree/lib/modules")
+chroot "$tree" update-initramfs -c -k "$version"
 mkdir -p "$work/esp/EFI/BOOT" "$work/esp/loader/entries"
 cp "$tree/usr/lib/systemd/boot/efi/systemd-bootx64.efi" "$work/esp/EFI/BOOT/BOOTX64.EFI"
 cp "$tree/boot/vmlinuz-$version" "$work/esp/vmlinuz"
 cp "$tree/boot/initrd.img-$version" "$work/esp/initrd.img"
 printf 'timeout 0\neditor no\n' >"$work/esp/loader/loader.conf"
+# Nothing is mounted that fstab doesn't name: the partition that the box starts from stays closed.
 cat >"$work/esp/loader/entries/tillbox.conf" <<'END'
 title Tillbox
 linux /vmlinuz
 initrd /initrd.img
-options root=LABEL=tillbox-root ro quiet panic=10 console=tty0 console=ttyS0
+options root=LABEL=tillbox-root ro quiet panic=10 systemd.gpt_auto=0 console=tty0 console=ttyS0
 END
 rm -f "$tree"/boot/*
 
@@ -68,7 +78,7 @@ sfdisk --quiet "$image" <<END
 label: gpt
 start=1MiB, size=${ESP_MB}MiB, type=uefi, name=esp
 size=${ROOT_MB}MiB, type=linux, name=root
-size=${DATA_MB}MiB, type=linux, name=data
+size=${DATA_MB}MiB, type=$DATA_TYPE, name=data
 END
 offset_mb=1
 for part in esp root data; do

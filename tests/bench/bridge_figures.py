@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from bridge_servers import SINKS, Bridge, Ledger, settings_of
+from bridge_servers import SINKS, Bridge, Ledger, cpu_s_of, settings_of
 from figures import CONNECTIONS, Bench, Figure, interleave, least, median_of, most, plain
 from load import BenchError, place_order
 from paced import sell_steadily
@@ -56,6 +56,11 @@ class BridgeBench(Bench):
     def __init__(self, build, folder, profile, head_office):
         super().__init__(build, folder, profile)
         self.head_office = head_office
+
+    def own_cpu_clock(self):
+        """… with the servers."""
+        roots = self.head_office.roots()
+        return lambda: cpu_s_of(roots)
 
     def rows_file(self, table):
         return self.head_office.postgres.folder / f"{table}.rows"

@@ -9,7 +9,7 @@ import sys
 import time
 
 from load import BenchError
-from servers import Process
+from servers import TICKS_A_SECOND, Process, machine_cpu_s
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
@@ -21,7 +21,6 @@ CALM_SAMPLE_S = 0.25
 CALM_S = 5
 COMMAND_S = 60
 POLL_S = 0.02
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def processes_of(roots):
@@ -43,12 +42,6 @@ def processes_of(roots):
 
 def cpu_s_of(roots):
     return sum(processes_of(roots).values()) / TICKS_A_SECOND
-
-
-def machine_cpu_s():
-    """The CPU time since the boot that anyone used; see proc(5)."""
-    ticks = [int(field) for field in pathlib.Path("/proc/stat").read_text().split()[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS_A_SECOND
 
 
 class DurablePostgres(central.Postgres):

@@ -20,7 +20,7 @@ fail() {
 inside() {
     local tree=$1 name settings=(HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin)
     shift
-    for name in http_proxy https_proxy no_proxy; do
+    for name in http_proxy https_proxy no_proxy NODE_EXTRA_CA_CERTS; do
         [ -z "${!name:-}" ] || settings+=("$name=${!name}")
     done
     # shellcheck disable=SC2016 # for the shell in there

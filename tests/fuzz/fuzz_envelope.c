@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error reason = {0};
     struct envelope event;
-    const struct envelope_properties none = {"", "", ""};
+    const struct envelope_properties none = {"", "", "", "", NULL};
     if (envelope_read((const char *)data, size, &none, &event, &reason) == RESULT_OK) {
         check(&event);
         envelope_done(&event);

@@ -5,12 +5,13 @@ import http.client
 import json
 import os
 import pathlib
-import signal
 import socket
 import sqlite3
 import struct
 import subprocess
 import time
+
+from process import Program
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TILLBOX_BUILD", ROOT / "build"))
@@ -158,7 +159,7 @@ def is_sanitized():
     return "san.so" in shared_libraries()
 
 
-class Box:
+class Box(Program):
     """An appliance on the data folder `data_dir`."""
 
     def __init__(self, data_dir, *arguments, environment=None, prefix=()):
@@ -208,20 +209,6 @@ class Box:
     def log_events(self, event):
         """The log's lines of one event."""
         return [line for line in self.log_lines() if line.get("event") == event]
-
-    def stop(self, timeout=20):
-        """SIGTERM; returns the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def orders(self, method, path, body=None, **options):
         return call(self.orders_port, method, path, body, **options)

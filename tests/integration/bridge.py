@@ -5,7 +5,6 @@ import collections
 import json
 import os
 import pathlib
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from box import START_SECONDS
 from box import Wire
 from box import call
 from box import wait_until
+from process import Program
 
 BRIDGE = BUILD / "bridge"
 SEED = BUILD / "tests" / "bench" / "seed"
@@ -75,7 +75,7 @@ def seed(data_dir, orders, days_ago=0):
                     str(days_ago)], check=True)
 
 
-class Bridge:
+class Bridge(Program):
     """`bridge run` on the data folder `data_dir`, for the head office that `settings` lead to."""
 
     READY, PORT = "bridge.ready", "status_port"
@@ -117,20 +117,6 @@ class Bridge:
             assert lines or self.process.poll() is None, self.log_path.read_text()
             return lines and lines[0]
         return wait_until(find, seconds, event)
-
-    def stop(self, timeout=20):
-        """SIGTERM; returns the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
     def get(self, path):
         return call(self.port, "GET", path)
@@ -306,7 +292,8 @@ def check_device(office, events):
 
 
 def check_message(message, event):
-    """A message is the event, byte for byte, with the properties of the event flow."""
+    """A message is the event, byte for byte, with the properties of the event flow; the broker has
+    seen to it that its user_id is its sender's."""
     envelope, properties = json.loads(event.payload), message.properties
     occurred_at = calendar_seconds(envelope["occurred_at"])
     assert message.body == event.payload.encode()
@@ -314,6 +301,7 @@ def check_message(message, event):
     assert (properties.message_id, properties.type) == (event.event_id, event.event_type)
     assert (properties.app_id, properties.timestamp) == (envelope["device_id"], occurred_at)
     assert (properties.delivery_mode, properties.content_type) == (2, "application/json")
+    assert properties.user_id
     assert properties.headers["x-device-id"] == envelope["device_id"]
     assert properties.headers["x-sequence"] == event.sequence
 

@@ -18,9 +18,8 @@ def service_victim(service):
 
 
 def broker_victim(servers):
-    """Once: a node of RabbitMQ 3.10 that is killed again soon after it has come up was seen to confirm
-    nothing for over a minute."""
-    return Victim("broker", servers.rabbit.kill, servers.rabbit.start, times=1)
+    servers.rabbit.write_down_queues()
+    return Victim("broker", servers.rabbit.kill, servers.rabbit.start)
 
 
 def database_victim(servers):

@@ -14,7 +14,7 @@ class MailServer:
     """STARTTLS unless `certificate` is None; `implicit`: TLS from the first byte. With a `login`
     (user, password) nobody sends without it."""
 
-    def __init__(self, certificate=None, implicit=False, login=None):
+    def __init__(self, certificate=None, implicit=False, login=None, port=None):
         self.messages = []  # email.message.EmailMessage, with .recipients
         self.refused = {}  # address: answer
         self.login = login
@@ -28,7 +28,7 @@ class MailServer:
             options |= {"tls_context": context, "require_starttls": True}
         else:
             options |= {"auth_require_tls": False}
-        self.controller = Controller(self, hostname="127.0.0.1", port=free_port(),
+        self.controller = Controller(self, hostname="127.0.0.1", port=port or free_port(),
                                      ssl_context=context if implicit else None, **options)
         self.url = f"{'smtps' if implicit else 'smtp'}://127.0.0.1:{self.controller.port}"
 

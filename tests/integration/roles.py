@@ -53,11 +53,11 @@ def add_box(office, device, folder):
             "TILLBOX_AMQP_PASSWORD_FILE": str(secrets / "amqp_password")}
 
 
-def add_service(office, name):
+def add_service(office, name, tags="impersonator"):
     """The settings of a service with a login of its own."""
     login = f"{name}-{office.name}"
     office.query(f"SELECT tillbox_add_login('{login}', 'tillbox_{name}', 'secret')")
-    office.api("PUT", f"/users/{login}", {"password": office.rabbit.password, "tags": ""})
+    office.api("PUT", f"/users/{login}", {"password": office.rabbit.password, "tags": tags})
     office.allow(login, *SERVICES[name])
     office.logins.add(login)
     return {"TILLBOX_POSTGRES_URL": url_of(office, login),

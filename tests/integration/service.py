@@ -54,14 +54,15 @@ def declare_topology(office):
 class Publisher:
     """A foreign client that publishes what a box might; it counts its sequences itself."""
 
-    def __init__(self, office, device="box-1", journal=JOURNAL, location=LOCATION):
+    def __init__(self, office, device="box-1", journal=JOURNAL, location=LOCATION, url=None):
         self.office, self.device, self.journal = office, device, journal
+        self.url = url or office.amqp_url
         self.location = location
         self.sequences = itertools.count(1)
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
-        connection = self.stack.enter_context(connected(self.office.amqp_url))
+        connection = self.stack.enter_context(connected(self.url))
         self.channel = connection.channel()
         self.channel.confirm_delivery()
         return self

@@ -14,6 +14,7 @@ from box import BUILD
 from box import ROOT
 from bridge import open_office
 from bridge import settings_of
+from node import install_packages
 from test_bridge_broker import unbind_all
 
 FOLDER = ROOT / "tests" / "browser"
@@ -85,14 +86,6 @@ def serve(office):
     return server
 
 
-def install_packages():
-    """What package-lock.json names, unless it is there already."""
-    lock, installed = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True, timeout=300)
-
-
 def run_lane(files, pattern, control):
     """What node says of the tests in these files."""
     done = subprocess.run(["node", "--test-reporter=tap", *pattern, FOLDER / "main.mjs", *files],
@@ -121,7 +114,7 @@ def run_node(names, control):
 def results(servers, request):
     names = [item.callspec.params["name"] for item in request.session.items
              if item.module is request.module and hasattr(item, "callspec")]
-    install_packages()
+    install_packages(FOLDER)
     servers.revive()
     office = HeadOffice(servers)
     server = serve(office)

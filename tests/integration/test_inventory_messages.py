@@ -101,7 +101,7 @@ def test_every_bad_message_is_a_dead_letter_with_its_reason(office, publisher, i
 
 
 def test_a_dead_letter_keeps_its_properties_and_can_be_published_again(office, publisher):
-    """But for what would make the broker refuse or drop it: a user id, an expiry."""
+    """But for what would make the broker drop it: an expiry."""
     publisher.publish("junk", message_id="m-1", type="order.created", app_id="box-1",
                       user_id=office.rabbit.user, expiration="60000", priority=3,
                       content_type="text/plain", correlation_id="c-1", reply_to="r-1",
@@ -114,7 +114,8 @@ def test_a_dead_letter_keeps_its_properties_and_can_be_published_again(office, p
         ("m-1", "order.created", "box-1", 3)
     assert (properties.content_type, properties.correlation_id, properties.reply_to) == \
         ("text/plain", "c-1", "r-1")
-    assert (properties.user_id, properties.expiration, properties.delivery_mode) == (None, None, 2)
+    assert (properties.user_id, properties.expiration, properties.delivery_mode) == \
+        (office.rabbit.user, None, 2)
     assert (headers["x-sequence"], headers["note"]) == (7, "kept")
     assert headers["x-reason"] != "forged"
     assert headers["x-original-routing-key"] == "order.created"

@@ -58,6 +58,13 @@ def test_every_alert_has_its_page_in_the_operators_book():
         assert f"`{rule['alert']}`" in text, rule["alert"]
 
 
+def check_metrics(text):
+    """Prometheus can read it, and finds nothing to complain about."""
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True,
+                          text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+
+
 def test_every_metric_that_is_asked_for_is_told(box, office, make_bridge, make_inventory, tmp_path):
     bridge = make_bridge(box.data_dir, office)
     inventory = make_inventory(office)
@@ -66,11 +73,12 @@ def test_every_metric_that_is_asked_for_is_told(box, office, make_bridge, make_i
         wait_until(lambda: "tillbox_notifications_failed" in notification.get("/metrics").text,
                    what="the first look at the database")
         ports = (box.orders_port, bridge.port, inventory.port, notification.port)
-        told = set()
-        for port in ports:
-            told |= names_in(call(port, "GET", "/metrics").text)
+        pages = [call(port, "GET", "/metrics").text for port in ports]
     finally:
         assert notification.stop() == 0
+    for page in pages:
+        check_metrics(page)
+    told = set().union(*map(names_in, pages))
     asked = set().union(*map(names_in, expressions()))
     assert asked - BROKERS - told == set()
 

@@ -1,11 +1,14 @@
 """docs/OPERATIONS.md: in each trouble its own commands are run, as they stand in the document. Those under
 "over" must fail while the trouble lasts, and succeed once it is over."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 
 import pika
 import pytest
@@ -17,12 +20,14 @@ from bridge import BRIDGE
 from bridge import Till
 from bridge import open_till
 from bridge import settings_of
+from central import connected
 from roles import operators_commands
 from service import Publisher
 from service import Service
 from service import declare_topology
 
 OVER_SECONDS = 30
+RECOVERY_SECONDS = 5
 
 
 def read_book():
@@ -120,6 +125,42 @@ def test_events_are_parked(shop, operator, office):
         office.bind("order.created", queue)
     operator.do("Events are parked")
     operator.wait_until_over("Events are parked")
+
+
+def confirms_at(office, stopping):
+    """The times at which a publisher without a bridge hears from the broker, until it is stopped."""
+    times = []
+
+    def publish():
+        while not stopping.is_set():
+            with contextlib.suppress(pika.exceptions.AMQPError), connected(office.amqp_url) as line:
+                channel = line.channel()
+                channel.confirm_delivery()
+                channel.basic_publish("order.events", "order.created", b"{}")
+                times.append(time.monotonic())
+    threading.Thread(target=publish, daemon=True).start()
+    return times
+
+
+def test_a_queue_has_no_leader(operator, office, box, make_bridge, servers):
+    """Nobody else gets a confirm from such a broker; the bridge has gone on soon after they do."""
+    heading = "A queue has no leader"
+    declare_topology(office)
+    servers.rabbit.forget_queue(office.name, "notification.order.queue")
+    servers.rabbit.start()
+    bridge = make_bridge(box.data_dir, office)
+    stopping = threading.Event()
+    confirmed = confirms_at(office, stopping)
+    open_till(box).trade(5)
+    operator.at(box, bridge)
+    wait_until(lambda: "has each of its queues a leader?" in operator.look(heading), 20)
+    assert "timeout" in operator.look(heading) and not operator.is_over(heading)
+    assert confirmed == []
+    operator.do(heading)
+    operator.wait_until_over(heading)
+    recovered_at = time.monotonic()
+    stopping.set()
+    assert recovered_at - confirmed[0] < RECOVERY_SECONDS
 
 
 def test_messages_are_in_order_failed(operator, office, box, make_bridge):

@@ -1,12 +1,16 @@
 """What a service manager is told: ready, alive, stopping; and that it isn't told what isn't so."""
 
 import socket
+import time
+import types
 
 import pytest
 
 from box import wait_until
 from bridge import Bridge
 from central import free_port
+from service import Service
+from service import declare_topology
 from service_manager import ServiceManager
 
 
@@ -104,3 +108,70 @@ def test_alive_is_not_said_while_a_part_of_the_bridge_hangs(box, manager, call, 
         assert part in stuck if part else stuck == []
     manager.wait_for("WATCHDOG=1", 2 * manager.watchdog_s)
     assert bridge.stop() == 0
+
+
+LISTEN = {"inventory": "--inventory-listen", "notification": "--status-listen"}
+
+
+@pytest.fixture
+def start_service(tmp_path):
+    """Starts a service of head office, as (service, its manager); each must end cleanly, and within
+    two seconds."""
+    started = []
+
+    def start(name, office=None, hang_call=None):
+        nowhere = types.SimpleNamespace(
+            postgres_url=f"postgresql://box@127.0.0.1:{free_port()}/tillbox",
+            amqp_url=f"amqp://box:box@127.0.0.1:{free_port()}/")
+        (tmp_path / name).mkdir()
+        manager = ServiceManager(tmp_path / name)
+        started.append((Service(tmp_path, office or nowhere, name, LISTEN[name],
+                                **manager.environment(hang_call)).start(), manager))
+        return started[-1]
+
+    yield start
+    for service, manager in started:
+        began = time.monotonic()
+        assert service.stop() == 0 and time.monotonic() - began < 2
+        manager.close()
+
+
+def test_services_without_database_and_broker_are_ready_and_alive(start_service):
+    started = [start_service(name) for name in LISTEN]
+    for service, manager in started:
+        manager.wait_for("READY=1")
+        wait_until(lambda service=service: service.status()["postgres"]["breaker"] == "open", 20,
+                   "an open breaker")
+    for _ in range(2):
+        for service, manager in started:
+            manager.wait_for("WATCHDOG=1", manager.watchdog_s)
+    for service, manager in started:
+        assert service.stop() == 0
+        manager.wait_for("STOPPING=1", 1)
+
+
+def test_services_whose_peers_go_away_stay_alive(start_service, office):
+    declare_topology(office)
+    started = [start_service(name, office) for name in LISTEN]
+    for service, manager in started:
+        wait_until(lambda service=service: service.get("/readyz").status == 200, 20, "both peers")
+    office.rabbit.stop()
+    office.postgres.stop()
+    for service, manager in started:
+        wait_until(lambda service=service: service.get("/readyz").status == 503, 20, "an outage")
+    for _ in range(2):
+        for service, manager in started:
+            manager.wait_for("WATCHDOG=1", manager.watchdog_s)
+
+
+@pytest.mark.parametrize("name, call, part", [("inventory", "poll", None),
+                                              ("notification", "poll", None),
+                                              ("inventory", "accept4", "http")])
+def test_alive_is_not_said_while_a_part_of_a_service_hangs(name, call, part, start_service):
+    service, manager = start_service(name, hang_call=call)
+    manager.wait_for("WATCHDOG=1")
+    with manager.hanging():
+        assert manager.goes_quiet()
+        stuck = [line["part"] for line in service.log_events("watchdog.stuck")]
+        assert part in stuck if part else stuck == []
+    manager.wait_for("WATCHDOG=1", 2 * manager.watchdog_s)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
@@ -54,13 +55,22 @@ class Tree:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.processes = []
+        self.running = {}  # the latest service of a name
 
     def make(self):
         subprocess.run([ROOT / "tests/fresh/make_system.sh", self.folder], check=True)
+        return self.mount()
+
+    def mount(self):
         subprocess.run(["mount", "-t", "proc", "proc", self.folder / "proc"], check=True)
         subprocess.run(["mount", "--rbind", "/dev", self.folder / "dev"], check=True)
         return self
+
+    def copy(self, folder):
+        """Another one, in an empty folder, with the same files."""
+        subprocess.run(["cp", "-a", "--reflink=auto", "--one-file-system", f"{self.folder}/.",
+                        folder], check=True)
+        return Tree(folder).mount()
 
     def __truediv__(self, path):
         return self.folder / str(path).lstrip("/")
@@ -87,8 +97,10 @@ class Tree:
         self.run("apt-get", "update", "-qq")
 
     def install(self, *packages):
+        """Nobody is there to be asked about settings that were edited: they are kept."""
         self.give(*packages)
         return self.run("apt-get", "install", "-y", "-qq", "--no-install-recommends",
+                        "-o", "Dpkg::Options::=--force-confold",
                         *(f"/root/build/{package.name}" for package in packages))
 
     def unit(self, name):
@@ -141,7 +153,7 @@ class Tree:
         return Service(self, self.unit(name), variables)
 
     def stop_all(self):
-        for service in self.processes:
+        for service in self.running.values():
             service.stop()
 
 
@@ -153,6 +165,7 @@ class Service:
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         self.manager = ServiceManager(run)
+        self.listener = None
         self.log = tree / f"tmp/{unit.name}.log"
         told = {**self.manager.environment(), "NOTIFY_SOCKET": f"/run/{unit.name}/notify",
                 **tree.prepare(unit), **variables}
@@ -160,16 +173,25 @@ class Service:
             self.process = subprocess.Popen(
                 tree.command_of(unit, unit.commands()[0], told), stdout=log, stderr=log,
                 umask=int(unit["UMask"], 8))
-        tree.processes.append(self)
+        tree.running[unit.name] = self
         try:
             self.manager.wait_for("READY=1")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()}") from error
+        # A manager that doesn't listen blocks who speaks to it.
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
+
+    def _listen(self):
+        while self.process.poll() is None:
+            self.manager.listen(0.2)
 
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
+        if self.listener:
+            self.listener.join()
         self.manager.close()
         return self.process.returncode
 

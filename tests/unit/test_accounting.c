@@ -8,10 +8,10 @@
 #include "core/db.h"
 #include "core/utf8.h"
 #include "tests/support/appliance_fixture.h"
+#include "tests/support/ledger_file.h"
 #include "tests/support/unit.h"
 
-#define SCHEMA "schema/bridge/0001_bridge.sql" /* tests run in the tree's root */
-enum { EVENTS = 6, SCHEMA_MAX = 16384, TEXT_MAX = 65536 };
+enum { EVENTS = 6, TEXT_MAX = 65536 };
 
 static struct fixture fixture;
 static struct accounting accounting;
@@ -44,34 +44,6 @@ static void sell(void)
     assert_ok(fixture_stop(&fixture, NULL));
 }
 
-static struct db *open_ledger(void)
-{
-    char path[FOLDER_PATH_SIZE];
-    struct db *db = NULL;
-    folder_file(&fixture.folder, "bridge.db", path);
-    assert_ok(db_open(path, DB_SHARED, &db, NULL));
-    return db;
-}
-
-static void write_ledger(const char *sql)
-{
-    struct db *db = open_ledger();
-    assert_ok(db_exec(db, sql, NULL));
-    db_close(db);
-}
-
-static void create_ledger(void)
-{
-    char schema[SCHEMA_MAX] = "";
-    FILE *file = fopen(SCHEMA, "re");
-    assert_non_null(file);
-    size_t size = fread(schema, 1, sizeof schema - 1, file);
-    assert_in_range(size, 1, sizeof schema - 2);
-    fclose(file);
-    write_ledger(schema);
-    write_ledger("PRAGMA user_version = 1");
-}
-
 /* `values` are start_sequence, cursor and delivered. The cursor was moved along this journal. */
 static void add_sink(const char *name, const char *values)
 {
@@ -83,7 +55,7 @@ static void add_sink(const char *name, const char *values)
              "UPDATE sinks SET journal_id = (SELECT journal_id FROM journal.meta);"
              "UPDATE sinks SET cursor_hash = hash FROM journal.events WHERE sequence = cursor",
              name, values, fixture.folder.path);
-    write_ledger(sql);
+    ledger_file_exec(&fixture.folder, sql);
 }
 
 static void park(const char *sink, int sequence, const char *state)
@@ -93,7 +65,7 @@ static void park(const char *sink, int sequence, const char *state)
              "INSERT INTO parked (sink, sequence, event_id, event_type, state, reason, attempts,"
              " dead_lettered, parked_at_ms) VALUES ('%s', %d, 'e', 't', '%s', 'r', 1, 0, 0)",
              sink, sequence, state);
-    write_ledger(sql);
+    ledger_file_exec(&fixture.folder, sql);
 }
 
 static const struct accounting_sink *read_first_sink(void)
@@ -121,7 +93,7 @@ static void where_no_bridge_has_been_no_sink_has_accounts(UNUSED void **state)
     assert_int_equal(accounting.sink_count, 0);
     assert_false(accounting.bridge_running);
     assert_int_equal(accounting_watermark(&accounting), 0);
-    write_ledger("CREATE TABLE early (x)");
+    ledger_file_exec(&fixture.folder, "CREATE TABLE early (x)");
     read_first_sink();
     assert_int_equal(accounting.sink_count, 0);
 }
@@ -129,7 +101,7 @@ static void where_no_bridge_has_been_no_sink_has_accounts(UNUSED void **state)
 static void every_event_is_delivered_parked_or_pending(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 5, 2");
     park("postgres", 2, "refused");
     park("postgres", 3, "held");
@@ -152,7 +124,7 @@ static void every_event_is_delivered_parked_or_pending(UNUSED void **state)
 
 static int64_t unaccounted_of(const char *values)
 {
-    write_ledger("DELETE FROM sinks");
+    ledger_file_exec(&fixture.folder, "DELETE FROM sinks");
     add_sink("postgres", values);
     return read_first_sink()->unaccounted;
 }
@@ -160,7 +132,7 @@ static int64_t unaccounted_of(const char *values)
 static void an_event_that_slipped_past_or_was_counted_twice_shows(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     assert_int_equal(unaccounted_of("0, 6, 6"), 0);
     assert_int_equal(unaccounted_of("0, 6, 5"), 1);
     assert_int_equal(unaccounted_of("0, 6, 7"), -1);
@@ -172,7 +144,7 @@ static void an_event_that_slipped_past_or_was_counted_twice_shows(UNUSED void **
 static void what_was_before_a_sink_began_is_none_of_its_business(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     assert_int_equal(unaccounted_of("4, 6, 2"), 0);
     assert_int_equal(unaccounted_of("4, 4, 0"), 0);
     assert_int_equal(unaccounted_of("4, 6, 6"), -4);
@@ -181,7 +153,7 @@ static void what_was_before_a_sink_began_is_none_of_its_business(UNUSED void **s
 static void a_journal_that_ends_before_a_cursor_shows(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("rabbitmq", "0, 9, 9");
     const struct accounting_sink *sink = read_first_sink();
     assert_int_equal(sink->pending, 0);
@@ -191,21 +163,22 @@ static void a_journal_that_ends_before_a_cursor_shows(UNUSED void **state)
 static void the_oldest_pending_event_has_its_time(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 2, 2");
     const struct accounting_sink *sink = read_first_sink();
     assert_int_equal(sink->oldest_pending_ms / 1000, FIXTURE_NOW_MS / 1000 + 2);
-    write_ledger("UPDATE sinks SET cursor = 6, delivered = 6");
+    ledger_file_exec(&fixture.folder, "UPDATE sinks SET cursor = 6, delivered = 6");
     assert_int_equal(read_first_sink()->oldest_pending_ms, 0);
 }
 
 static void a_long_error_is_cut_between_characters(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 0, 0");
-    write_ledger("UPDATE sinks SET last_error_at_ms = 7, last_delivered_at_ms = 5,"
-                 " last_error = replace(hex(zeroblob(300)), '00', char(8364))");
+    ledger_file_exec(&fixture.folder,
+                     "UPDATE sinks SET last_error_at_ms = 7, last_delivered_at_ms = 5,"
+                     " last_error = replace(hex(zeroblob(300)), '00', char(8364))");
     const struct accounting_sink *sink = read_first_sink();
     assert_int_equal(sink->last_error_at_ms, 7);
     assert_int_equal(sink->last_delivered_at_ms, 5);
@@ -217,7 +190,7 @@ static void a_long_error_is_cut_between_characters(UNUSED void **state)
 static void the_watermark_is_what_every_sink_is_done_with(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 5, 5");
     add_sink("rabbitmq", "0, 6, 6");
     read_first_sink();
@@ -227,7 +200,7 @@ static void the_watermark_is_what_every_sink_is_done_with(UNUSED void **state)
     park("rabbitmq", 4, "held");
     read_first_sink();
     assert_int_equal(accounting_watermark(&accounting), 3);
-    write_ledger("UPDATE parked SET state = 'discarded'");
+    ledger_file_exec(&fixture.folder, "UPDATE parked SET state = 'discarded'");
     read_first_sink();
     assert_int_equal(accounting_watermark(&accounting), 5);
 }
@@ -235,14 +208,16 @@ static void the_watermark_is_what_every_sink_is_done_with(UNUSED void **state)
 static void a_cursor_along_another_journal_gives_no_watermark(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 5, 5");
     add_sink("rabbitmq", "0, 6, 6");
-    write_ledger("UPDATE sinks SET cursor_hash = randomblob(32) WHERE name = 'rabbitmq'");
+    ledger_file_exec(&fixture.folder,
+                     "UPDATE sinks SET cursor_hash = randomblob(32) WHERE name = 'rabbitmq'");
     read_first_sink();
     assert_int_equal(accounting_watermark(&accounting), 0);
-    write_ledger("UPDATE sinks SET cursor_hash = zeroblob(32), cursor = 0, delivered = 0;"
-                 "UPDATE sinks SET journal_id = 'another' WHERE name = 'postgres'");
+    ledger_file_exec(&fixture.folder,
+                     "UPDATE sinks SET cursor_hash = zeroblob(32), cursor = 0, delivered = 0;"
+                     "UPDATE sinks SET journal_id = 'another' WHERE name = 'postgres'");
     read_first_sink();
     assert_false(accounting.sinks[0].fits_journal);
     assert_true(accounting.sinks[1].fits_journal);
@@ -261,11 +236,13 @@ static void the_accounts_as_json(UNUSED void **state)
         "\"last_error_at\":\"1970-01-01T00:00:02.000Z\",\"last_error\":\"\\\"no\\\"\"}]}";
     struct json_writer writer;
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 2, 1");
     add_sink("rabbitmq", "0, 6, 8");
-    write_ledger("UPDATE sinks SET state = 'down', breaker = 'half-open', last_error = '\"no\"',"
-                 " last_error_at_ms = 2000, last_delivered_at_ms = 1500 WHERE name = 'rabbitmq'");
+    ledger_file_exec(
+        &fixture.folder,
+        "UPDATE sinks SET state = 'down', breaker = 'half-open', last_error = '\"no\"',"
+        " last_error_at_ms = 2000, last_delivered_at_ms = 1500 WHERE name = 'rabbitmq'");
     read_first_sink();
     json_writer_init(&writer, &text);
     json_begin_object(&writer, NULL);
@@ -278,7 +255,7 @@ static void an_event_of_the_future_waits_for_no_time(UNUSED void **state)
 {
     struct json_writer writer;
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 0, 0");
     read_first_sink();
     json_writer_init(&writer, &text);
@@ -303,11 +280,13 @@ static void the_accounts_as_metrics(UNUSED void **state)
         "\ntillbox_bridge_running 0\n",
     };
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 2, 1");
     add_sink("rabbitmq", "0, 6, 6");
     park("postgres", 1, "refused");
-    write_ledger("UPDATE sinks SET state = 'stopped', breaker = 'open' WHERE name = 'rabbitmq'");
+    ledger_file_exec(
+        &fixture.folder,
+        "UPDATE sinks SET state = 'stopped', breaker = 'open' WHERE name = 'rabbitmq'");
     read_first_sink();
     accounting_write_metrics(&accounting, FIXTURE_NOW_MS + 60000, &text);
     for (size_t i = 0; i < ARRAY_LENGTH(LINES); i++)
@@ -344,9 +323,9 @@ static void a_lock_needs_its_folder(UNUSED void **state)
 static void a_bridge_in_the_midst_of_writing_keeps_nobody_out(UNUSED void **state)
 {
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 2, 2");
-    struct db *db = open_ledger();
+    struct db *db = ledger_file_open(&fixture.folder);
     assert_ok(db_exec(db, "BEGIN IMMEDIATE; UPDATE sinks SET cursor = 4, delivered = 4", NULL));
     assert_int_equal(read_first_sink()->cursor, 2);
     assert_ok(db_exec(db, "COMMIT", NULL));
@@ -357,7 +336,7 @@ static void a_bridge_in_the_midst_of_writing_keeps_nobody_out(UNUSED void **stat
 /* Ends as a killed bridge does when its changes have begun to reach the file. */
 static void write_half(void)
 {
-    struct db *db = open_ledger();
+    struct db *db = ledger_file_open(&fixture.folder);
     if (db_exec(db,
                 "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE;"
                 "UPDATE sinks SET cursor = 4, delivered = 4;"
@@ -374,7 +353,7 @@ static void what_a_killed_bridge_left_half_written_keeps_nobody_out(UNUSED void 
     int status = -1;
     char path[FOLDER_PATH_SIZE];
     sell();
-    create_ledger();
+    ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 2, 2");
     pid_t child = fork();
     if (child == 0)

@@ -8,7 +8,7 @@
 
 enum { BODY_SIZE = 4096, MOVES_SIZE = 256 };
 
-static const struct envelope_properties NONE = {"", "", ""};
+static const struct envelope_properties NONE = {"", "", "", "", NULL};
 
 /* An envelope with this type and data. */
 static void write_body(char ret_body[static BODY_SIZE], const char *type, const char *data)
@@ -109,10 +109,22 @@ static void properties_must_agree_with_the_body(UNUSED void **state)
         struct envelope_properties properties;
         const char *reason; /* NULL: none */
     } CASES[] = {
-        {{"0197d0f3-0a46-7c1e-8b5a-3f2d9c64e701", "product.created", "box-1"}, NULL},
-        {{"0197d0f3-0a46-7c1e-8b5a-3f2d9c64e702", "", ""}, "message_id is not the body's event_id"},
-        {{"", "product.updated", ""}, "type is not the body's event_type"},
-        {{"", "", "box-2"}, "app_id is not the body's device_id"},
+        {{"0197d0f3-0a46-7c1e-8b5a-3f2d9c64e701", "product.created", "box-1", "", NULL}, NULL},
+        {{"0197d0f3-0a46-7c1e-8b5a-3f2d9c64e702", "", "", "", NULL},
+         "message_id is not the body's event_id"},
+        {{"", "product.updated", "", "", NULL}, "type is not the body's event_type"},
+        {{"", "", "box-2", "", NULL}, "app_id is not the body's device_id"},
+        {{"", "", "", "anybody", NULL}, NULL},
+        {{"", "", "", "till-box-1", "till-"}, NULL},
+        {{"", "", "", "", "till-"}, "user_id is required, as \"till-box-1\""},
+        {{"", "", "", "till-box-2", "till-"},
+         "user_id is \"till-box-2\", who may not send for \"box-1\""},
+        {{"", "", "", "box-1", "till-"}, "user_id is \"box-1\", who may not send for \"box-1\""},
+        {{"", "", "", "till-", "till-"}, "user_id is \"till-\", who may not send for \"box-1\""},
+        {{"", "", "", "Till-box-1", "till-"},
+         "user_id is \"Till-box-1\", who may not send for \"box-1\""},
+        {{"", "", "", "till-box-11", "till-"},
+         "user_id is \"till-box-11\", who may not send for \"box-1\""},
     };
     char body[BODY_SIZE];
     write_body(body, "product.created", PRODUCT);

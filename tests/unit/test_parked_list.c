@@ -6,10 +6,10 @@
 #include "core/db.h"
 #include "core/utf8.h"
 #include "tests/support/folder.h"
+#include "tests/support/ledger_file.h"
 #include "tests/support/unit.h"
 
-#define SCHEMA "schema/bridge/0001_bridge.sql" /* tests run in the tree's root */
-enum { SCHEMA_MAX = 16384, TEXT_MAX = 65536 };
+enum { TEXT_MAX = 65536 };
 
 static struct folder folder;
 static struct parked_list list;
@@ -27,28 +27,6 @@ static int tear_down(UNUSED void **state)
     return 0;
 }
 
-static void write_ledger(const char *sql)
-{
-    char path[FOLDER_PATH_SIZE];
-    struct db *db = NULL;
-    folder_file(&folder, "bridge.db", path);
-    assert_ok(db_open(path, DB_SHARED, &db, NULL));
-    assert_ok(db_exec(db, sql, NULL));
-    db_close(db);
-}
-
-static void create_ledger(void)
-{
-    char schema[SCHEMA_MAX] = "";
-    FILE *file = fopen(SCHEMA, "re");
-    assert_non_null(file);
-    size_t size = fread(schema, 1, sizeof schema - 1, file);
-    assert_in_range(size, 1, sizeof schema - 2);
-    fclose(file);
-    write_ledger(schema);
-    write_ledger("PRAGMA user_version = 1");
-}
-
 static void park(const char *sink, int sequence, const char *state, const char *reason)
 {
     char sql[2048];
@@ -58,21 +36,21 @@ static void park(const char *sink, int sequence, const char *state, const char *
              " '01a202b0-b39e-7434-8cef-633d721e024c', 'order.created', nullif(%d, 9), '%s', '%s',"
              " 3, 0, 1000)",
              sink, sequence, sequence, state, reason);
-    write_ledger(sql);
+    ledger_file_exec(&folder, sql);
 }
 
 static void where_no_bridge_has_been_nothing_is_parked(UNUSED void **state)
 {
     assert_ok(parked_list_read(folder.path, &list, NULL));
     assert_int_equal(list.count, 0);
-    write_ledger("CREATE TABLE early (x)");
+    ledger_file_exec(&folder, "CREATE TABLE early (x)");
     assert_ok(parked_list_read(folder.path, &list, NULL));
     assert_int_equal(list.count, 0);
 }
 
 static void refused_events_come_before_those_held_behind_them(UNUSED void **state)
 {
-    create_ledger();
+    ledger_file_create(&folder);
     park("rabbitmq", 3, "held", "behind 2");
     park("rabbitmq", 2, "refused", "unroutable");
     park("postgres", 9, "refused", "data error");
@@ -93,7 +71,7 @@ static void refused_events_come_before_those_held_behind_them(UNUSED void **stat
 
 static void the_list_has_an_end(UNUSED void **state)
 {
-    create_ledger();
+    ledger_file_create(&folder);
     for (int i = 1; i <= PARKED_LIST_MAX + 5; i++)
         park("postgres", i, "refused", "r");
     assert_ok(parked_list_read(folder.path, &list, NULL));
@@ -106,7 +84,7 @@ static void a_long_reason_is_cut_between_characters(UNUSED void **state)
     char reason[601] = "";
     for (int i = 0; i < 300; i++)
         memcpy(reason + 2 * i, "\xC3\xBC", 3);
-    create_ledger();
+    ledger_file_create(&folder);
     park("postgres", 1, "refused", reason);
     assert_ok(parked_list_read(folder.path, &list, NULL));
     const char *kept = list.entries[0].reason;
@@ -118,7 +96,7 @@ static void it_is_written_as_json(UNUSED void **state)
 {
     struct buf text;
     struct json_writer writer;
-    create_ledger();
+    ledger_file_create(&folder);
     park("postgres", 9, "refused", "a \"reason\"");
     assert_ok(parked_list_read(folder.path, &list, NULL));
     buf_init(&text, TEXT_MAX);

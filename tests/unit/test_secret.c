@@ -68,9 +68,14 @@ static void write_file(const char *name, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
+static void free_text(char **text)
+{
+    free(*text);
+}
+
 static const char *load_secret(const char *path)
 {
-    const struct secret_source source = {"password_file", path, "password"};
+    const struct secret_source source = {"password_file", path, "password", 0};
     secret_load(&source, &sources, &problems, &secret);
     return secret ? secret : "none";
 }
@@ -108,6 +113,33 @@ static void an_empty_or_missing_file_is_a_problem_of_its_setting(UNUSED void **s
     buf_clear(&problems);
     assert_string_equal(load_secret("/nowhere/password"), "none");
     assert_contains(buf_text(&problems), "/nowhere/password");
+}
+
+static void a_secret_that_is_found_is_read_as_it_is_now(UNUSED void **state)
+{
+    const struct secret_source source = {"password_file", NULL, "password", 6};
+    struct error error = {0};
+    CLEANUP(free_text) char *path = NULL;
+    write_file("tillbox_password", "sesame\n");
+    secret_find(&source, &sources, &problems, &path);
+    assert_non_null(path);
+    assert_int_equal(problems.size, 0);
+    write_file("tillbox_password", "mustard\n");
+    assert_ok(secret_read(path, &error, &secret));
+    assert_string_equal(secret, "mustard");
+    secret_forget(&secret);
+    write_file("tillbox_password", "");
+    assert_int_equal(secret_read(path, &error, &secret), RESULT_INVALID);
+    assert_null(secret);
+}
+
+static void a_secret_that_is_too_short_is_a_problem(UNUSED void **state)
+{
+    const struct secret_source source = {"password_file", NULL, "password", 7};
+    CLEANUP(free_text) char *path = NULL;
+    write_file("tillbox_password", "sesame\n");
+    secret_find(&source, &sources, &problems, &path);
+    assert_contains(buf_text(&problems), "fewer than 7 characters");
 }
 
 static void with_a_secret_the_memory_is_not_dumped(UNUSED void **state)
@@ -171,6 +203,8 @@ int main(int argc, char **argv)
         TEST(a_credential_is_found_by_its_name),
         TEST(the_file_that_a_setting_names_comes_first),
         TEST(an_empty_or_missing_file_is_a_problem_of_its_setting),
+        TEST(a_secret_that_is_found_is_read_as_it_is_now),
+        TEST(a_secret_that_is_too_short_is_a_problem),
         TEST(with_a_secret_the_memory_is_not_dumped),
         TEST(a_password_in_a_url_is_found),
         TEST(a_password_on_the_command_line_is_refused_and_not_told),
