@@ -239,14 +239,28 @@ static enum result create_file(const char *data_dir, const char *path, struct er
     return result == RESULT_OK ? flush_folder(data_dir, error) : result;
 }
 
+/* The mark goes into the database itself, so that it is there even if the WAL isn't any more. */
+static enum result start_running(struct journal *journal, bool had_wal, struct error *error)
+{
+    struct journal_identity *identity = &journal->identity;
+    identity->lost_wal = !had_wal && !identity->stopped_cleanly;
+    enum result result = make_durable(journal, error);
+    if (result == RESULT_OK)
+        result = mark_running(journal, error);
+    if (result == RESULT_OK)
+        result = make_durable(journal, error);
+    return result == RESULT_OK ? journal_files_note(&journal->files, error) : result;
+}
+
 static enum result open_file(struct journal *journal, const struct journal_options *options,
                              struct error *error)
 {
     char path[JOURNAL_PATH_SIZE];
+    bool had_wal = false;
     journal_path(options->data_dir, path);
     enum result result = create_file(options->data_dir, path, error);
     if (result == RESULT_OK)
-        result = journal_files_lock(&journal->files, path, error);
+        result = journal_files_lock(&journal->files, path, &had_wal, error);
     if (result == RESULT_OK)
         result = db_open(path, DB_WRITER, &journal->db, error);
     if (result == RESULT_OK) {
@@ -260,11 +274,7 @@ static enum result open_file(struct journal *journal, const struct journal_optio
         result = load_head(journal, error);
     if (result == RESULT_OK)
         result = prepare_all(journal, error);
-    if (result == RESULT_OK)
-        result = make_durable(journal, error);
-    if (result == RESULT_OK)
-        result = mark_running(journal, error);
-    return result == RESULT_OK ? journal_files_note(&journal->files, error) : result;
+    return result == RESULT_OK ? start_running(journal, had_wal, error) : result;
 }
 
 enum result journal_open(const struct journal_options *options, struct journal **ret_journal,

@@ -19,10 +19,9 @@ struct journal;
 enum { JOURNAL_NAME_MAX = 64, JOURNAL_PATH_SIZE = 4096 };
 
 struct journal_options {
-    const char *data_dir; /* must exist */
-    const char
-        *device_id; /* NULL: keep what the journal has; a new one gets "box-" and random digits */
-    const char *location; /* NULL: keep what it has; a new one gets the device_id */
+    const char *data_dir;  /* must exist */
+    const char *device_id; /* NULL: what the journal has; a new one gets "box-" and digits */
+    const char *location;  /* NULL: keep what it has; a new one gets the device_id */
     const struct clock *clock;
     const struct random_source *random;
 };
@@ -34,6 +33,7 @@ struct journal_identity {
     char location[JOURNAL_NAME_MAX + 1];
     bool stopped_cleanly; /* by the run before this one; true for a new journal */
     bool is_new;
+    bool lost_wal; /* after an unclean stop there was none: what it had is gone */
 };
 
 /* The file's path inside the data folder. */

@@ -13,17 +13,6 @@ void journal_files_init(struct journal_files *files)
     *files = (struct journal_files){.lock = -1};
 }
 
-enum result journal_files_lock(struct journal_files *files, const char *path, struct error *error)
-{
-    files->lock = open(path, O_RDONLY | O_CLOEXEC);
-    if (files->lock < 0)
-        return error_set_errno(error, RESULT_DENIED, "can't open %s", path);
-    if (flock(files->lock, LOCK_EX | LOCK_NB) != 0)
-        return error_set(error, RESULT_LOCKED, "another process has %s, by another name", path);
-    files->journal.path = strdup(path);
-    return files->journal.path ? RESULT_OK : RESULT_NO_MEMORY;
-}
-
 static enum result note(struct journal_file *file, struct error *error)
 {
     struct stat found;
@@ -44,11 +33,24 @@ static char *wal_path(const char *path)
     return wal;
 }
 
+enum result journal_files_lock(struct journal_files *files, const char *path, bool *ret_has_wal,
+                               struct error *error)
+{
+    files->lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (files->lock < 0)
+        return error_set_errno(error, RESULT_DENIED, "can't open %s", path);
+    if (flock(files->lock, LOCK_EX | LOCK_NB) != 0)
+        return error_set(error, RESULT_LOCKED, "another process has %s, by another name", path);
+    files->journal.path = strdup(path);
+    files->wal.path = wal_path(path);
+    if (!files->journal.path || !files->wal.path)
+        return error_set(error, RESULT_NO_MEMORY, "can't name the journal's files");
+    *ret_has_wal = access(files->wal.path, F_OK) == 0;
+    return RESULT_OK;
+}
+
 enum result journal_files_note(struct journal_files *files, struct error *error)
 {
-    files->wal.path = wal_path(files->journal.path);
-    if (!files->wal.path)
-        return error_set(error, RESULT_NO_MEMORY, "can't name the write-ahead log");
     enum result result = note(&files->journal, error);
     return result == RESULT_OK ? note(&files->wal, error) : result;
 }

@@ -23,11 +23,12 @@ struct journal_files {
 
 void journal_files_init(struct journal_files *files);
 
-/* Takes the journal itself, by whatever name. RESULT_LOCKED while another process has it. */
+/* Takes the journal itself, by whatever name, and tells whether there is a WAL: before SQLite opens
+ * it, which makes one. RESULT_LOCKED while another process has it. */
 MUST_CHECK enum result journal_files_lock(struct journal_files *files, const char *path,
-                                          struct error *error);
+                                          bool *ret_has_wal, struct error *error);
 
-/* Notes which files they are; once SQLite has made the WAL. */
+/* Notes which files they are; SQLite has made the WAL. */
 MUST_CHECK enum result journal_files_note(struct journal_files *files, struct error *error);
 
 /* RESULT_NOT_FOUND once one of them isn't where it was any more. From any thread. */

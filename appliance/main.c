@@ -75,5 +75,5 @@ int main(int argc, char **argv)
     enum exit_code code = run(argc, argv, &settings, &problems);
     buf_done(&problems);
     settings_free(&settings);
-    return (int)code;
+    return (int)program_finish(code);
 }

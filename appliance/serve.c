@@ -96,6 +96,10 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
         return result;
     const struct journal_identity *identity = journal_identity(api->journal);
     log_set_device(identity->device_id);
+    if (identity->lost_wal)
+        LOG(LOG_ERROR, "journal.wal_missing",
+            LOG_TEXT("error", "the last stop was not clean, and journal.db-wal isn't there: unless "
+                              "a backup was restored, the newest sales are gone"));
     disk_check(api->disk);
     result = accounts_new(&api->accounts);
     if (result != RESULT_OK)

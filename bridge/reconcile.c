@@ -5,18 +5,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_EVENTS = 2000, PAGE_BYTES = 8 << 20, NUMBER_SIZE = 24 };
+enum { PAGE_EVENTS = 2000, PAGE_BYTES = 8 << 20, OURS_BYTES = 2 * PAGE_BYTES };
+enum { NUMBER_SIZE = 24 };
+enum { AT_SEQUENCE, AT_EVENT, AT_VERDICT };
 
+/* $4 are the box's own events of this range: what head office has made of each is in the verdict.
+ */
 static const char EVENTS_SQL[] =
-    "SELECT sequence, event_id::text FROM event_logs"
-    " WHERE device_id = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence";
+    "WITH ours AS (SELECT (e ->> 'sequence')::bigint AS sequence, e, e -> 'data' AS data"
+    "  FROM jsonb_array_elements($4::jsonb) AS e) "
+    "SELECT l.sequence, l.event_id::text, CASE"
+    "  WHEN ours.e IS NULL THEN 'same'"
+    "  WHEN l.payload <> ours.e OR l.event_type <> ours.e ->> 'event_type' THEN 'other'"
+    "  WHEN ours.data ->> 'order_id' IS NULL THEN 'same'"
+    "  WHEN o.order_id IS NULL THEN 'missing'"
+    "  WHEN o.user_id <> (ours.data ->> 'user_id')::bigint OR o.items <> ours.data -> 'items'"
+    "    OR o.total <> (ours.data ->> 'total')::bigint"
+    "    OR (l.event_type = 'order.cancelled' AND o.status <> 'cancelled') THEN 'other'"
+    "  ELSE 'same' END"
+    "  FROM event_logs l LEFT JOIN ours USING (sequence)"
+    "  LEFT JOIN orders o ON o.device_id = l.device_id AND o.order_id = l.order_id"
+    " WHERE l.device_id = $1 AND l.sequence > $2 AND l.sequence <= $3 ORDER BY l.sequence";
 
 struct reconcile {
     const struct reconcile_options *options;
     struct reconcile_report report;
     struct journal_info info;
     struct journal_page page;
-    int64_t cursor; /* of the sink: what lies beyond is on its way */
+    struct buf ours; /* the page's events as a JSON array */
+    int64_t cursor;  /* of the sink: what lies beyond is on its way */
 };
 
 const char *difference_text(enum difference difference)
@@ -58,6 +75,17 @@ static enum result miss(struct reconcile *run, const struct journal_event *event
     return RESULT_OK;
 }
 
+/* Head office has the event: has it what the event says, too? */
+static void compare_event(struct reconcile *run, const struct journal_event *event,
+                          const struct pg_rows *rows, size_t row)
+{
+    const char *verdict = pg_text(rows, row, AT_VERDICT);
+    if (strcmp(pg_text(rows, row, AT_EVENT), event->event_id) != 0 || strcmp(verdict, "other") == 0)
+        find(run, DIFFERENCE_OTHER, event->sequence, event->event_id);
+    else if (strcmp(verdict, "missing") == 0)
+        find(run, DIFFERENCE_MISSING, event->sequence, event->event_id);
+}
+
 /* Walks two lists in order of sequence side by side, as a merge does. */
 static enum result compare_page(struct reconcile *run, const struct pg_rows *rows,
                                 struct error *error)
@@ -66,21 +94,21 @@ static enum result compare_page(struct reconcile *run, const struct pg_rows *row
     enum result result = RESULT_OK;
     for (size_t i = 0; i < run->page.count && result == RESULT_OK; i++) {
         const struct journal_event *event = &run->page.events[i];
-        while (row < count && pg_int(rows, row, 0) < event->sequence) {
-            find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, 0), pg_text(rows, row, 1));
+        while (row < count && pg_int(rows, row, AT_SEQUENCE) < event->sequence) {
+            find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE),
+                 pg_text(rows, row, AT_EVENT));
             row++;
         }
         run->report.compared++;
-        if (row == count || pg_int(rows, row, 0) > event->sequence) {
+        if (row == count || pg_int(rows, row, AT_SEQUENCE) > event->sequence) {
             result = miss(run, event, error);
             continue;
         }
-        if (strcmp(pg_text(rows, row, 1), event->event_id) != 0)
-            find(run, DIFFERENCE_OTHER, event->sequence, event->event_id);
+        compare_event(run, event, rows, row);
         row++;
     }
     for (; row < count && result == RESULT_OK; row++)
-        find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, 0), pg_text(rows, row, 1));
+        find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE), pg_text(rows, row, AT_EVENT));
     return result;
 }
 
@@ -90,9 +118,30 @@ static enum result ask(struct reconcile *run, int64_t after, int64_t through,
     char first[NUMBER_SIZE], last[NUMBER_SIZE];
     snprintf(first, sizeof first, "%" PRId64, after);
     snprintf(last, sizeof last, "%" PRId64, through);
-    const char *const values[] = {run->info.device_id, first, last};
-    enum delivery done = pg_run(run->options->pg, EVENTS_SQL, 3, values, ret_rows, error);
+    const char *const values[] = {run->info.device_id, first, last, buf_text(&run->ours)};
+    if (buf_result(&run->ours) != RESULT_OK)
+        return RESULT_NO_MEMORY;
+    enum delivery done =
+        pg_run(run->options->pg, EVENTS_SQL, ARRAY_LENGTH(values), values, ret_rows, error);
     return done == DELIVERY_DONE ? RESULT_OK : RESULT_IO;
+}
+
+/* Where only the ids count. */
+static void list_none(struct reconcile *run)
+{
+    buf_clear(&run->ours);
+    buf_append_text(&run->ours, "[]");
+}
+
+static void list_ours(struct reconcile *run)
+{
+    buf_clear(&run->ours);
+    for (size_t i = 0; i < run->page.count; i++) {
+        buf_append_text(&run->ours, i > 0 ? "," : "[");
+        buf_append(&run->ours, journal_page_payload(&run->page, i),
+                   run->page.events[i].payload_size);
+    }
+    buf_append_text(&run->ours, "]");
 }
 
 static enum result compare_all(struct reconcile *run, struct error *error)
@@ -105,6 +154,7 @@ static enum result compare_all(struct reconcile *run, struct error *error)
         if (result != RESULT_OK || run->page.count == 0)
             break;
         int64_t through = run->page.events[run->page.count - 1].sequence;
+        list_ours(run);
         result = ask(run, after, through, &rows, error);
         if (result == RESULT_OK)
             result = compare_page(run, rows, error);
@@ -119,11 +169,12 @@ static enum result look_beyond(struct reconcile *run, struct error *error)
 {
     struct pg_rows *rows = NULL;
     int64_t head = 0;
+    list_none(run);
     enum result result = journal_reader_head(run->options->journal, &head, error);
     if (result == RESULT_OK)
         result = ask(run, head, INT64_MAX, &rows, error);
     for (size_t row = 0; row < pg_row_count(rows); row++)
-        find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, 0), pg_text(rows, row, 1));
+        find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE), pg_text(rows, row, AT_EVENT));
     pg_free_rows(rows);
     return result;
 }
@@ -143,6 +194,7 @@ enum result reconcile_run(const struct reconcile_options *options,
                           struct reconcile_report *ret_report, struct error *error)
 {
     struct reconcile run = {.options = options};
+    buf_init(&run.ours, OURS_BYTES);
     enum result result = journal_page_init(&run.page, PAGE_EVENTS, PAGE_BYTES);
     if (result == RESULT_OK)
         result = journal_reader_info(options->journal, &run.info, error);
@@ -153,6 +205,7 @@ enum result reconcile_run(const struct reconcile_options *options,
     if (result == RESULT_OK)
         result = look_beyond(&run, error);
     journal_page_done(&run.page);
+    buf_done(&run.ours);
     *ret_report = run.report;
     return result;
 }
@@ -164,9 +217,9 @@ static void compare_missing(const struct journal_page *page, const struct pg_row
 {
     size_t row = 0, count = pg_row_count(rows);
     for (size_t i = 0; i < page->count; i++) {
-        while (row < count && pg_int(rows, row, 0) < page->events[i].sequence)
+        while (row < count && pg_int(rows, row, AT_SEQUENCE) < page->events[i].sequence)
             row++;
-        if (row == count || strcmp(pg_text(rows, row, 1), page->events[i].event_id) != 0)
+        if (row == count || strcmp(pg_text(rows, row, AT_EVENT), page->events[i].event_id) != 0)
             missing(context, &page->events[i]);
     }
 }
@@ -179,6 +232,8 @@ enum delivery reconcile_find_missing(struct journal_reader *journal, struct pg *
 {
     struct reconcile_options options = {.journal = journal, .pg = pg};
     struct reconcile run = {.options = &options};
+    buf_init(&run.ours, OURS_BYTES);
+    list_none(&run);
     enum result result = journal_page_init(&run.page, PAGE_EVENTS, PAGE_BYTES);
     if (result == RESULT_OK)
         result = journal_reader_info(journal, &run.info, error);
@@ -195,5 +250,6 @@ enum delivery reconcile_find_missing(struct journal_reader *journal, struct pg *
         after = last;
     }
     journal_page_done(&run.page);
+    buf_done(&run.ours);
     return result == RESULT_OK ? DELIVERY_DONE : DELIVERY_DOWN;
 }

@@ -1,4 +1,4 @@
-/* Compares the journal with head office's event_logs, event by event. */
+/* Compares the journal with head office's event_logs and orders, event by event. */
 #ifndef TILLBOX_BRIDGE_RECONCILE_H
 #define TILLBOX_BRIDGE_RECONCILE_H
 
@@ -9,7 +9,7 @@
 enum difference {
     DIFFERENCE_MISSING, /* the box has it, head office should, and hasn't */
     DIFFERENCE_UNKNOWN, /* head office has it, the box doesn't know it */
-    DIFFERENCE_OTHER,   /* both have an event with this sequence, but not the same one */
+    DIFFERENCE_OTHER,   /* both have an event with this sequence, but it or its order differs */
 
     DIFFERENCE_STOCK_MISSING, /* the event hasn't moved head office's stock of this product */
     DIFFERENCE_STOCK_DOUBLED, /* it has moved it twice */

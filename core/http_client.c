@@ -48,6 +48,8 @@ void http_client_free(struct http_client *client)
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct reception *reception = context;
+    if (!reception->body)
+        return size * count;
     buf_append(reception->body, bytes, size * count);
     return buf_result(reception->body) == RESULT_OK ? size * count : 0;
 }

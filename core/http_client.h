@@ -34,9 +34,10 @@ MUST_CHECK enum result http_client_new(const char *ca_file, struct http_client *
 void http_client_free(struct http_client *client);
 
 /* RESULT_OK: an answer came, whatever its status; its body has been appended to `body`, whose limit
- * is the limit of the answer. RESULT_TIMED_OUT, RESULT_UNREACHABLE (no name, no connection, or it
- * broke), RESULT_TOO_LARGE, RESULT_DENIED (the certificate), RESULT_MALFORMED (that was no HTTP),
- * RESULT_INVALID (the URL, a line end in a header), RESULT_NO_MEMORY. */
+ * is the limit of the answer (NULL: it is thrown away, however long). RESULT_TIMED_OUT,
+ * RESULT_UNREACHABLE (no name, no connection, or it broke), RESULT_TOO_LARGE, RESULT_DENIED (the
+ * certificate), RESULT_MALFORMED (that was no HTTP), RESULT_INVALID (the URL, a line end in a
+ * header), RESULT_NO_MEMORY. */
 MUST_CHECK enum result http_client_call(struct http_client *client,
                                         const struct http_request *request, int *ret_status,
                                         struct buf *body, struct error *error);

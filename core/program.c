@@ -112,6 +112,14 @@ const struct program_command *program_choose(const struct program *program,
     return NULL;
 }
 
+enum exit_code program_finish(enum exit_code code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "%s: the answer can't be written: %s\n", own_name(), strerror(errno));
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
 const char *program_operand(const struct config_sources *sources, const char *fallback)
 {
     return sources->operand_count > 1 ? sources->operands[1] : fallback;

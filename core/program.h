@@ -66,6 +66,9 @@ const struct program_command *program_choose(const struct program *program,
                                              const struct program_request *request,
                                              enum exit_code *ret_code);
 
+/* Brings out what has been printed: an answer that couldn't be written is no success. */
+enum exit_code program_finish(enum exit_code code);
+
 /* The word after the command's name, or the fallback. */
 const char *program_operand(const struct config_sources *sources, const char *fallback);
 

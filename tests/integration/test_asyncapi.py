@@ -401,7 +401,7 @@ def go_to_the_limits(story):
     story.box.add_product(stock=STOCK_MAX, price=INTEGER_MAX // 69431)
     story.ask("/orders", {"user_id": 1, "items": [{"product_id": 4, "quantity": 1000000}] * 1000})
     story.box.sell(product_id=5, quantity=69431, user_id=INTEGER_MAX)
-    story.ask("/products/4/stock", {"delta": STOCK_MAX, "reason": "\u2028" * 199 + "."})
+    story.ask("/products/4/stock", {"delta": STOCK_MAX, "reason": "\u2028" * 199 + "x"})
     story.ask("/products/4/stock", {"delta": -STOCK_MAX, "reason": "x"})
 
 

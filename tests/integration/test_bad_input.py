@@ -445,7 +445,8 @@ def test_an_order_in_both_forms_is_told_to_choose(refuse):
     assert all("items" in error["detail"] for error in answer.json["errors"])
 
 
-@pytest.mark.parametrize("query", ["limit=1&limit=2", "after=0&after=0", "status=created&status=created"])
+@pytest.mark.parametrize("query", ["limit=1&limit=2", "after=0&after=0",
+                                   "status=created&status=created"])
 def test_a_parameter_that_is_given_twice_is_refused(refuse, query):
     answer = refuse(422, "GET", f"/orders?{query}")
     assert answer.json["errors"] == [{"field": query.split("=")[0], "detail": "is given twice"}]

@@ -1,12 +1,15 @@
 """What head office refused: listed, sent again, given up; and the comparison with head office."""
 
 import json
+import os
+import subprocess
 import time
 
 import pytest
 
 from box import ROOT
 from box import wait_until
+from bridge import BRIDGE
 from bridge import assert_all_arrived
 from bridge import open_till
 from bridge import read_events
@@ -95,9 +98,10 @@ def test_a_replay_takes_only_what_it_is_asked_for(refused, office):
     code, (sent,) = ask(bridge, "replay", "--limit", "1", "--rate", "1000")
     assert code == 0 and sent["sequence"] == sequences[0] and sent["sent"]
     assert list(open_parked(bridge)) == sequences[1:]
-    for wrong in (("--sink", "mars"), ("--since", "yesterday"), ("--limit", "0"), ("--id", "x" * 36),
-                  ("--type", "order.paid"), ("--from", "9", "--to", "3"), ("--queue", "--order", "1"),
-                  ("--queue", "--from", "1"), ("--queue", "--sink", "rabbitmq")):
+    for wrong in (("--sink", "mars"), ("--since", "yesterday"), ("--limit", "0"),
+                  ("--id", "x" * 36), ("--type", "order.paid"), ("--from", "9", "--to", "3"),
+                  ("--queue", "--order", "1"), ("--queue", "--from", "1"),
+                  ("--queue", "--sink", "rabbitmq")):
         assert say(bridge, "replay", *wrong).returncode == 2
 
 
@@ -174,6 +178,30 @@ def test_reconcile_names_what_is_missing_and_sends_it(box, office, make_bridge):
     assert_all_arrived(bridge, office)
 
 
+@pytest.mark.parametrize("change, difference", [
+    ("UPDATE event_logs SET payload = jsonb_set(payload, '{data,total}', '1')"
+     " WHERE order_id = 2", "other"),
+    ("UPDATE orders SET total = total + 1 WHERE order_id = 2", "other"),
+    ("UPDATE orders SET items = '[]' WHERE order_id = 2", "other"),
+    ("UPDATE orders SET status = 'created', cancelled_at = NULL WHERE order_id = 1", "other"),
+    ("DELETE FROM orders WHERE order_id IN (1, 2)", "missing")])
+def test_reconcile_names_what_was_changed_at_head_office(box, office, make_bridge, change,
+                                                         difference):
+    bridge = make_bridge(box.data_dir, office)
+    assert_all_arrived(bridge, office, open_till(box).trade(12))
+    assert ask(bridge, "reconcile")[0] == 0
+    office.query(change)
+    code, lines = ask(bridge, "reconcile")
+    assert code == 1 and {line["difference"] for line in lines[:-1]} == {difference}
+    sequences = {line["sequence"] for line in lines[:-1]}
+    events = [event for event in read_events(bridge.data_dir) if event.sequence in sequences]
+    assert {event.order_id for event in events} <= {1, 2}
+    if difference == "missing":
+        assert ask(bridge, "reconcile", "--repair")[0] == 0
+        assert ask(bridge, "reconcile")[0] == 0
+        assert_all_arrived(bridge, office)
+
+
 def test_reconcile_names_what_the_box_does_not_know(box, office, make_bridge):
     bridge = make_bridge(box.data_dir, office)
     events = assert_all_arrived(bridge, office, open_till(box).trade(5))
@@ -209,3 +237,13 @@ def test_migrating_twice_and_at_once_applies_once(office):
     assert [one.returncode for one in done] == [0, 0], done
     assert office.query("SELECT count(*) FROM schema_migrations") == [
         [str(len(list((ROOT / "schema/central").glob("*.sql"))))]]
+
+
+@pytest.mark.parametrize("arguments", [("status", "--json"), ("parked", "list"), ("reconcile",)])
+def test_an_answer_that_can_not_be_written_is_no_success(refused, arguments):
+    bridge, _, _ = refused
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([BRIDGE, *arguments, "--data-dir", bridge.data_dir], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=30,
+                              env={**os.environ, **bridge.settings})
+    assert done.returncode != 0 and "can't be written" in done.stderr

@@ -73,3 +73,19 @@ def test_two_boxes_do_not_share_a_journal_by_two_names(shop, tmp_path, link):
     with pytest.raises(RuntimeError):
         other.start()
     assert other.process.returncode == 3
+
+
+def test_a_wal_that_was_removed_after_a_crash_is_told(shop):
+    shop.kill()
+    (shop.data_dir / "journal.db-wal").unlink()
+    shop.start()
+    assert shop.log_events("journal.wal_missing")
+    assert shop.status()["journal"]["stopped_cleanly_before"] is False
+
+
+@pytest.mark.parametrize("end", [Box.stop, Box.kill])
+def test_a_wal_that_is_there_is_not_missed(shop, end):
+    for _ in range(2):
+        end(shop)
+        shop.start()
+    assert not shop.log_events("journal.wal_missing")

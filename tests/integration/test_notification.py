@@ -178,6 +178,15 @@ def test_a_receiver_that_will_never_take_it_is_not_asked_again(office, notify, r
     assert len(receiver.requests) == 1
 
 
+def test_a_receiver_that_answers_at_length_has_taken_it(office, notify, receiver, webhook):
+    receiver.answer = lambda _: raw_answer(200, b"x" * 500000)
+    notify(channels="webhook", **webhook)
+    with Publisher(office) as client:
+        client.publish(client.order("created", (1, 3)))
+        wait_for_rows(office, ("webhook", "sent"))
+    assert rows(office) == [("webhook", "sent", "1")]
+
+
 def test_messages_of_an_order_go_out_in_their_order(office, notify, receiver, webhook):
     receiver.answer = in_turn(after(0.4, status(500)), ok)
     notify(channels="webhook", **webhook)
