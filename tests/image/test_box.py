@@ -213,9 +213,13 @@ def test_the_root_can_be_opened_for_a_change(box):
 END_BY = {"a hang": HANG, "a panic": PANIC, "a power cut": None}
 
 
+THOROUGH = pytest.mark.thorough
+
+
 @pytest.mark.parametrize("end, clock", [
-    ("a hang", NO_BATTERY), ("a panic", NO_BATTERY), ("a power cut", A_RIGHT_CLOCK),
-    ("a power cut", NO_BATTERY), ("a power cut", NO_BATTERY)])
+    ("a hang", NO_BATTERY), ("a power cut", A_RIGHT_CLOCK), ("a power cut", NO_BATTERY),
+    pytest.param("a panic", NO_BATTERY, marks=THOROUGH),
+    pytest.param("a power cut", NO_BATTERY, marks=THOROUGH)])
 def test_every_sale_is_there_after(box, tills, identity, end, clock):
     boot = box.run("cat /proc/sys/kernel/random/boot_id")
     starts = int(box.run("journalctl --list-boots | wc -l"))
