@@ -5,6 +5,7 @@ import calendar
 import configparser
 import json
 import re
+import shlex
 import socket
 import time
 
@@ -26,11 +27,14 @@ SYSCTL = (SETTINGS / "sysctl.d/99-tillbox.conf").read_text()
 JOURNAL_USAGE = "MESSAGE_ID=ec387f577b844b8fa948f33cad9a75e6"  # SD_MESSAGE_JOURNAL_USAGE
 SECTOR_BYTES = 512
 SALES_BEFORE_THE_END = 40
+CLOCK_PORT, LATER = 11123, "2030-01-01T00:00:00"
 A_RIGHT_CLOCK = "2031-05-01T00:00:00"  # by a battery, which fails again
 SERVICE_SECONDS = 60
 CONNECT_SECONDS = 5
 HANG = "sysctl -q kernel.panic=0 && echo c >/proc/sysrq-trigger"  # for ever, but for the watchdog
 PANIC = "echo c >/proc/sysrq-trigger"
+END_BY = {"a hang": HANG, "a panic": PANIC, "a power cut": None}
+THOROUGH = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +214,15 @@ def test_the_root_can_be_opened_for_a_change(box):
     assert "ro" in box.run("findmnt -no OPTIONS /").split(",")
 
 
-END_BY = {"a hang": HANG, "a panic": PANIC, "a power cut": None}
+def test_the_clock_is_set_right_once_a_server_answers(box, tills):
+    program = (ROOT / "tests/image/clock_server.pl").read_text()
+    box.run(f"systemd-run --quiet --unit=planted-clock perl -e {shlex.quote(program)}"
+            f" {CLOCK_PORT} {in_seconds(LATER)}")
+    box.run(f"chronyc add server 127.0.0.1 port {CLOCK_PORT} iburst")
+    wait_until(lambda: in_seconds(tills.sell(1)["created_at"]) >= in_seconds(LATER),
+               SERVICE_SECONDS, "the right time")
+    box.run("chronyc delete 127.0.0.1; systemctl stop planted-clock")
 
-
-THOROUGH = pytest.mark.thorough
 
 
 @pytest.mark.parametrize("end, clock", [
@@ -222,7 +231,7 @@ THOROUGH = pytest.mark.thorough
     pytest.param("a power cut", NO_BATTERY, marks=THOROUGH)])
 def test_every_sale_is_there_after(box, tills, identity, end, clock):
     boot = box.run("cat /proc/sys/kernel/random/boot_id")
-    starts = int(box.run("journalctl --list-boots | wc -l"))
+    starts = int(box.run("journalctl --sync && journalctl --list-boots | wc -l"))
     with tills.selling(SALES_BEFORE_THE_END):
         if END_BY[end]:
             box.run(f"(sleep 0.1; {END_BY[end]}) >/dev/null 2>&1 &")
