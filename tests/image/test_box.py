@@ -226,7 +226,8 @@ def test_the_clock_is_set_right_once_a_server_answers(box, tills):
 
 
 @pytest.mark.parametrize("end, clock", [
-    ("a hang", NO_BATTERY), ("a power cut", A_RIGHT_CLOCK), ("a power cut", NO_BATTERY),
+    ("a hang", NO_BATTERY), ("a power cut", A_RIGHT_CLOCK),
+    pytest.param("a power cut", NO_BATTERY, marks=THOROUGH),
     pytest.param("a panic", NO_BATTERY, marks=THOROUGH),
     pytest.param("a power cut", NO_BATTERY, marks=THOROUGH)])
 def test_every_sale_is_there_after(box, tills, identity, end, clock):
