@@ -62,6 +62,10 @@ def properties(box, unit, *names):
     return dict(line.split("=", 1) for line in shown.splitlines())
 
 
+def is_read_only(box):
+    return "ro" in box.run("findmnt -no OPTIONS /").split(",")
+
+
 def answers(port, question=b""):
     """Does a service answer there? QEMU itself takes every connection, and only then asks the box."""
     try:
@@ -111,7 +115,7 @@ def test_the_root_cannot_be_written(box):
     mounted = dict(line.split() for line in box.run(
         "findmnt --real -rno TARGET,SOURCE -t ext4,vfat,autofs").splitlines())
     assert mounted == {"/": "/dev/vda2", "/var": "/dev/vda3"}
-    assert "ro" in box.run("findmnt -no OPTIONS /").split(",")
+    assert is_read_only(box)
 
 
 def test_var_has_the_disk_s_rest(box):
@@ -211,7 +215,7 @@ def test_the_metrics_come_by_themselves(box):
 
 def test_the_root_can_be_opened_for_a_change(box):
     box.run("mount -o remount,rw / && touch /root/changed && mount -o remount,ro /")
-    assert "ro" in box.run("findmnt -no OPTIONS /").split(",")
+    assert is_read_only(box)
 
 
 def test_the_clock_is_set_right_once_a_server_answers(box, tills):
@@ -247,6 +251,6 @@ def test_every_sale_is_there_after(box, tills, identity, end, clock):
     assert box.run("cat /proc/sys/kernel/random/boot_id") != boot
     tills.audit()
     assert json.loads(box.run("tillbox-appliance verify --json"))["sound"] is True
-    assert who_is(box) == identity
+    assert who_is(box) == identity and is_read_only(box)
     assert int(box.run("journalctl --list-boots | wc -l")) == starts + 1
     assert box.run("systemctl is-system-running --wait") == "running"
