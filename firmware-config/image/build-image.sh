@@ -45,6 +45,9 @@ echo uninitialized >"$tree/etc/machine-id" # an empty file is no first start (ma
 rm -f "$tree"/etc/ssh/ssh_host_*
 ln -sf /run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
 chroot "$tree" systemctl --quiet enable systemd-networkd systemd-resolved box-identity
+# What a root that can't be written and has no LVM has no use for.
+chroot "$tree" systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer \
+    e2scrub_all.timer e2scrub_reap.service
 [ -e "$tree/root/.ssh/authorized_keys" ] || chroot "$tree" systemctl --quiet disable ssh
 
 version=$(ls "$tree/lib/modules")

@@ -97,3 +97,7 @@ def box(image, folder, key, token):
     finally:
         machine.log_out()
         machine.cut_power()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "thorough: another start of the machine, beyond each kind")
