@@ -68,7 +68,7 @@ enum result channel_smtp_new(const struct settings *settings, const struct clock
     const struct smtp_options options = {.url = settings->smtp_url,
                                          .allow_plain = settings->smtp_allow_plain,
                                          .user = settings->smtp_user,
-                                         .password_file = settings->smtp_secret,
+                                         .password_file = settings->smtp_password_path,
                                          .ca_file = settings->smtp_ca_file,
                                          .timeout_ms = settings->notification_timeout_ms};
     struct mail *mail = calloc(1, sizeof *mail);

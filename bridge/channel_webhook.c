@@ -55,7 +55,7 @@ static enum result sign(struct webhook *webhook, struct error *error,
     buf_append(bytes, webhook->body.bytes, webhook->body.size);
     if (buf_result(bytes) != RESULT_OK)
         return error_set(error, RESULT_NO_MEMORY, "the body can't be signed");
-    enum result result = secret_read(webhook->settings->webhook_secret, error, &secret);
+    enum result result = secret_read(webhook->settings->webhook_secret_path, error, &secret);
     if (result != RESULT_OK)
         return result;
     sha256_hmac(secret, bytes->bytes, bytes->size, digest);

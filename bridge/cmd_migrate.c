@@ -77,7 +77,7 @@ enum exit_code command_migrate(struct settings *settings, const struct config_so
     struct error error = {0};
     struct pg *pg = NULL;
     const struct pg_options options = {.url = settings->postgres_url,
-                                       .password_file = settings->postgres_secret,
+                                       .password_file = settings->postgres_password_path,
                                        .application_name = "tillbox-migrate",
                                        .deadline_ms = DEADLINE_MS,
                                        .clock = &clock_system};

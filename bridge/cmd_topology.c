@@ -13,7 +13,7 @@ enum exit_code command_topology(struct settings *settings, const struct config_s
     struct amqp *amqp = NULL;
     bool denied = false;
     const struct amqp_options options = {.url = settings->amqp_url,
-                                         .password_file = settings->amqp_secret,
+                                         .password_file = settings->amqp_password_path,
                                          .ca_file = settings->amqp_ca_file,
                                          .deadline_ms = DEADLINE_MS,
                                          .clock = &clock_system};

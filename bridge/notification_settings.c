@@ -31,12 +31,12 @@ static void check_webhook(struct settings *settings, const struct config_sources
     const struct secret_source source = {"webhook_secret_file", settings->webhook_secret_file,
                                          "webhook-secret", SECRET_MIN};
     struct error error = {0};
-    find_secret(sources, &source, problems, &settings->webhook_secret);
+    find_secret(sources, &source, problems, &settings->webhook_secret_path);
     if (!settings->webhook_url)
         config_add_problem(sources, "webhook_url", problems, "isn't set");
     else if (http_client_check_url(settings->webhook_url, true, &error) != RESULT_OK)
         config_add_problem(sources, "webhook_url", problems, "%s", error.text);
-    if (!settings->webhook_secret)
+    if (!settings->webhook_secret_path)
         config_add_problem(sources, "webhook_secret_file", problems, "isn't set");
     check_file(sources, "webhook_ca_file", settings->webhook_ca_file, problems);
 }
@@ -54,7 +54,7 @@ static void check_smtp(struct settings *settings, const struct config_sources *s
     const struct secret_source source = {"smtp_password_file", settings->smtp_password_file,
                                          "smtp-password", 0};
     struct error error = {0};
-    find_secret(sources, &source, problems, &settings->smtp_secret);
+    find_secret(sources, &source, problems, &settings->smtp_password_path);
     if (!settings->smtp_url)
         config_add_problem(sources, "smtp_url", problems, "isn't set");
     else if (smtp_client_check_url(settings->smtp_url, &error) != RESULT_OK)

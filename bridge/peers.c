@@ -8,12 +8,12 @@ void peers_init(struct peers *peers, const struct settings *settings)
 {
     *peers = (struct peers){
         .postgres = {.url = settings->postgres_url,
-                     .password_file = settings->postgres_secret,
+                     .password_file = settings->postgres_password_path,
                      .application_name = "tillbox-bridge",
                      .deadline_ms = PEERS_DEADLINE_MS,
                      .clock = &clock_system},
         .rabbitmq = {.url = settings->amqp_url,
-                     .password_file = settings->amqp_secret,
+                     .password_file = settings->amqp_password_path,
                      .ca_file = settings->amqp_ca_file,
                      .deadline_ms = PEERS_DEADLINE_MS,
                      .clock = &clock_system},

@@ -124,8 +124,8 @@ static void load_secrets(struct settings *settings, const struct config_sources 
         "postgres_password_file", settings->postgres_password_file, "postgres-password", 0};
     const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
                                        "amqp-password", 0};
-    secret_find(&postgres, sources, problems, &settings->postgres_secret);
-    secret_find(&amqp, sources, problems, &settings->amqp_secret);
+    secret_find(&postgres, sources, problems, &settings->postgres_password_path);
+    secret_find(&amqp, sources, problems, &settings->amqp_password_path);
     secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
     secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
 }
@@ -158,9 +158,9 @@ void settings_warn(const struct settings *settings)
 void settings_free(struct settings *settings)
 {
     secret_forget(&settings->api_token);
-    free(settings->postgres_secret);
-    free(settings->amqp_secret);
-    free(settings->webhook_secret);
-    free(settings->smtp_secret);
+    free(settings->postgres_password_path);
+    free(settings->amqp_password_path);
+    free(settings->webhook_secret_path);
+    free(settings->smtp_password_path);
     config_free_settings(&SETTINGS, settings);
 }

@@ -59,11 +59,11 @@ struct settings {
     bool version;
 
     /* Derived: */
-    char *postgres_secret; /* the file with the password; NULL: the URL's, if any */
-    char *amqp_secret;     /* the same */
-    char *webhook_secret;  /* of notifications, and … */
-    char *smtp_secret;     /* … NULL where there is none */
-    char *api_token;       /* of the services that check it; NULL: none is asked for */
+    char *postgres_password_path; /* the file with the password; NULL: the URL's, if any */
+    char *amqp_password_path;     /* the same */
+    char *webhook_secret_path;    /* of notifications, and … */
+    char *smtp_password_path;     /* … NULL where there is none */
+    char *api_token;              /* of the services that check it; NULL: none is asked for */
     enum log_level level;
 };
 
