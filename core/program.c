@@ -101,14 +101,13 @@ const struct program_command *program_choose(const struct program *program,
     const struct program_command *command = NULL;
     if (!request->version)
         command = named_command(program, request->sources, request->problems);
-    if (request->version)
-        *ret_code = print_version();
-    else if (!command || config_verdict(request->problems) != RESULT_OK)
+    if (!request->version && (!command || config_verdict(request->problems) != RESULT_OK)) {
         *ret_code = refuse(request->problems);
-    else if (!command->main)
-        *ret_code = print_version();
-    else
+        return NULL;
+    }
+    if (command && command->main)
         return command;
+    *ret_code = print_version();
     return NULL;
 }
 
@@ -116,7 +115,7 @@ enum exit_code program_finish(enum exit_code code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    fprintf(stderr, "%s: the answer can't be written: %s\n", own_name(), strerror(errno));
+    fprintf(stderr, "%s: the answer can't be written: %m\n", own_name());
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }
 
