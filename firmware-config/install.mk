@@ -96,7 +96,7 @@ units: build ## systemd's own judgement of the units
 package-test: build tests-build ## the package's life in a clean Debian: install, sell, upgrade, purge
 	tools/install-deps.sh test
 	tools/install-deps.sh deb
-	unshare --mount $(PYTEST) tests/package $(ARGS)
+	$(PYTEST) tests/package $(ARGS)
 
 .PHONY: image-test
 image-test: ## the box's image, from its first start through hangs and power cuts, in QEMU

@@ -1,5 +1,6 @@
 """A clean Debian in which README's commands have put both packages, once for all tests."""
 
+import ctypes
 import os
 import pathlib
 import subprocess
@@ -13,6 +14,15 @@ from central import Servers
 
 BUILD = pathlib.Path(os.environ.get("TILLBOX_BUILD", ROOT / "build"))
 VERSION = (ROOT / "VERSION").read_text().strip()
+CLONE_NEWNS = 0x00020000  # unshare(2)
+
+
+def pytest_sessionstart():
+    """Trees have this machine's /dev mounted. That must end with the tests: else whoever removes their
+    folders removes the machine's devices."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+        pytest.exit(f"no mounts of our own: {os.strerror(ctypes.get_errno())}", 2)
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 @pytest.fixture(scope="session")
