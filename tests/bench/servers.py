@@ -3,11 +3,15 @@ import http.client
 import os
 import pathlib
 import signal
-import socket
 import subprocess
+import sys
 import time
 
 from load import BenchError, TIMEOUT_S, order_body, place_order, place_orders, post
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+
+from ports import free_port  # noqa: E402
 
 SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "schema/journal/0001_journal.sql"
 START_S = 30
@@ -21,12 +25,6 @@ def machine_cpu_s():
     """The CPU time since the boot that anyone used; see proc(5)."""
     ticks = [int(field) for field in pathlib.Path("/proc/stat").read_text().split()[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4]) / TICKS_A_SECOND
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Process:

@@ -6,9 +6,14 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/integration"))
+
+from ports import free_port  # noqa: E402
+
 PROFILES = ("box", "mail", "observe")
 PORTS = {"TILLBOX_ORDERS_PORT": 8081, "TILLBOX_INVENTORY_PORT": 8082, "TILLBOX_STATUS_PORT": 8083,
          "TILLBOX_CENTRAL_INVENTORY_PORT": 8092, "TILLBOX_NOTIFICATION_PORT": 8093,
@@ -22,12 +27,6 @@ SERVERS = ("postgres", "rabbitmq")
 def is_free(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until(condition, seconds=30, what="the condition"):

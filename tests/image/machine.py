@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 from box import call  # noqa: E402
 from box import wait_until  # noqa: E402
-from central import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 
 FIRMWARE = pathlib.Path("/usr/share/OVMF")
 START_SECONDS = 240  # an emulated processor is slow, and the machine may be busy

@@ -21,6 +21,7 @@ import time
 import pika
 
 from certificates import Authority
+from ports import free_port
 
 PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 START_SECONDS = 60
@@ -28,12 +29,6 @@ TAP = "inventory.order.queue"  # the queue of the event flow that takes every ty
 TABLE_SEPARATOR = "\x1f"
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # a queue that isn't there is no news here
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def as_user(name):

@@ -16,6 +16,8 @@ import struct
 import threading
 import time
 
+from ports import free_port
+
 UP, DOWN, BOTH = "up", "down", "both"  # from the client to the server, and back
 CHUNK = 1 << 14
 WAITING_MAX = 1 << 18  # bytes that wait for their time; beyond it the sender has to wait
@@ -88,7 +90,8 @@ class FaultProxy:
         self.rate = {UP: None, DOWN: None}
         self.stalls_new = self.ending = False
         self.passed = {UP: 0, DOWN: 0}
-        self.hits = self.connections = self.port = 0
+        self.hits = self.connections = 0
+        self.port = free_port()
         self.listener = None
         self.waker, self.wakened = socket.socketpair()
         self.waker.setblocking(False)
@@ -128,7 +131,6 @@ class FaultProxy:
             self.listener.bind(("127.0.0.1", self.port))
             self.listener.listen(64)
             self.listener.setblocking(False)
-            self.port = self.listener.getsockname()[1]
         self._wake()
 
     def cut(self):

@@ -7,7 +7,7 @@ import ssl
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from central import free_port
+from ports import free_port
 
 
 class MailServer:

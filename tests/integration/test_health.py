@@ -6,7 +6,7 @@ import pytest
 
 from box import run_command
 from bridge import run_bridge
-from central import free_port
+from ports import free_port
 
 
 def test_a_box_that_is_well_says_so(box):

@@ -12,8 +12,8 @@ from bridge import assert_all_arrived
 from bridge import open_till
 from bridge import status_of
 from box import wait_until
-from central import free_port
 from mail_server import MailServer
+from ports import free_port
 from roles import SERVICES
 from roles import add_box
 from roles import remove_logins

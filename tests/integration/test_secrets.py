@@ -13,7 +13,7 @@ from bridge import BRIDGE
 from bridge import run_bridge
 from box import APPLIANCE
 from box import run_command
-from central import free_port
+from ports import free_port
 
 TOKEN = "planted-token-7f3a9c51"
 DATABASE = "planted-database-password-2b8e"

@@ -8,7 +8,7 @@ import pytest
 
 from box import wait_until
 from bridge import Bridge
-from central import free_port
+from ports import free_port
 from service import Service
 from service import declare_topology
 from service_manager import ServiceManager

@@ -15,8 +15,8 @@ from tree import ROOT
 
 from box import call
 from box import wait_until
-from central import free_port
 from certificates import Authority
+from ports import free_port
 from service import Publisher
 
 DEVICE = "till-1"  # README's

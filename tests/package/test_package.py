@@ -11,7 +11,7 @@ from conftest import VERSION
 
 from box import call
 from box import wait_until
-from central import free_port
+from ports import free_port
 
 NEXT_VERSION = VERSION + "+next"
 CHANGED_BY_BOTH, CHANGED_BY_US = "appliance.conf", "bridge.conf"
