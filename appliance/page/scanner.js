@@ -20,8 +20,9 @@ export function listen(isActive, onScan) {
 
   function finish(event) {
     const code = text;
-    text = '';
-    if (code.length < LENGTH_MIN || event.timeStamp - last > GAP_MS) return;
+    const gap = event.timeStamp - last;
+    last = -Infinity; // what follows is another burst, however soon
+    if (code.length < LENGTH_MIN || gap > GAP_MS) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (field) field.value = before;

@@ -84,10 +84,10 @@ shopTest('the receipts go back to the first, and any is found by its number',
   });
 
 shopTest('a scan adds the product from wherever the focus is', async ({ box, page }) => {
-  await scan(page, '4006381333931');
+  const end = await scan(page, '4006381333931');
   await page.locator('#cart-lines li', { hasText: 'Croissant' }).waitFor();
   await page.focus('#search');
-  await scan(page, 'ESP-1');
+  await scan(page, 'ESP-1', end);
   await page.locator('#cart-lines li', { hasText: 'Espresso' }).waitFor();
   assert.equal(await page.inputValue('#search'), '');
   await page.focus('#cart-lines .quantity');

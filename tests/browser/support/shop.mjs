@@ -61,9 +61,8 @@ export function heldSales(page) {
 const SCANNER_MS = 5; // from one character to the next
 
 /** As a scanner does, whatever the machine is busy with: each key has the time it was pressed. */
-export async function scan(page, code) {
+export async function scan(page, code, start = Date.now() / 1000) {
   const session = await page.context().newCDPSession(page);
-  const start = Date.now() / 1000;
   const keys = [...code].map((key) => ({ key, text: key }));
   keys.push({ key: 'Enter', code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 });
   for (const [index, key] of keys.entries()) {
@@ -72,4 +71,5 @@ export async function scan(page, code) {
     await session.send('Input.dispatchKeyEvent', { type: 'keyUp', timestamp, key: key.key });
   }
   await session.detach();
+  return start + (keys.length * SCANNER_MS) / 1000;
 }
