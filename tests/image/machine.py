@@ -140,3 +140,9 @@ class Machine:
         if check and done.returncode:
             raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
+
+    def copy(self, file, folder):
+        """Puts a file into a folder of the box."""
+        with open(file, "rb") as content:
+            subprocess.run([*self.ssh(), f"cat >{folder}/{file.name}"], stdin=content, check=True,
+                           timeout=COMMAND_SECONDS)

@@ -21,9 +21,11 @@ from machine import START_SECONDS
 from tills import Tills
 
 from box import wait_until
+from next_version import next_version
 
 SETTINGS = ROOT / "firmware-config" / "etc"
 SYSCTL = (SETTINGS / "sysctl.d/99-tillbox.conf").read_text()
+NEXT_VERSION, UPGRADES = "0.1.1", "/var/tmp"
 JOURNAL_USAGE = "MESSAGE_ID=ec387f577b844b8fa948f33cad9a75e6"  # SD_MESSAGE_JOURNAL_USAGE
 SECTOR_BYTES = 512
 SALES_BEFORE_THE_END = 40
@@ -215,9 +217,21 @@ def test_the_metrics_come_by_themselves(box):
     assert re.search(r'^tillbox_journal_size_bytes\{file="journal.db"\} [1-9]', text, re.MULTILINE)
 
 
-def test_the_root_can_be_opened_for_a_change(box):
-    box.run("mount -o remount,rw / && touch /root/changed && mount -o remount,ro /")
+def test_it_is_upgraded_while_the_shop_sells(box, tills, packages, tmp_path):
+    """By the commands of docs/box.md."""
+    text = (ROOT / "docs/box.md").read_text().split("open the root for that long")[1]
+    commands = re.findall(r"^    (.+)$", text.split("\n\n")[1], re.MULTILINE)
+    upgrade, = [next_version(package, NEXT_VERSION, tmp_path) for package in packages
+                if package.name.startswith("tillbox_")]
+    box.copy(upgrade, UPGRADES)
+    with tills.selling(SALES_BEFORE_THE_END):
+        box.run(f"cd {UPGRADES} && " + " && ".join(commands))
     assert is_read_only(box)
+    assert NEXT_VERSION == box.run("dpkg-query -W -f '${Version}' tillbox")
+    wait_until(box.is_ready, SERVICE_SECONDS, "the box")
+    tills.try_again()
+    tills.audit()
+    assert box.run("systemctl is-system-running") == "running"
 
 
 def test_the_clock_is_set_right_once_a_server_answers(box, tills):
@@ -228,7 +242,6 @@ def test_the_clock_is_set_right_once_a_server_answers(box, tills):
     wait_until(lambda: in_seconds(tills.sell(1)["created_at"]) >= in_seconds(LATER),
                SERVICE_SECONDS, "the right time")
     box.run("chronyc delete 127.0.0.1; systemctl stop planted-clock")
-
 
 
 @pytest.mark.parametrize("end, clock", [

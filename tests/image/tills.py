@@ -65,7 +65,8 @@ class Tills:
         wait_until(lambda: len(self.acknowledged) >= wanted, LOAD_SECONDS, "sales")
         yield
         for till in tills:
-            till.join()
+            till.join(LOAD_SECONDS)
+            assert not till.is_alive(), "the box has not ended"
 
     def try_again(self):
         """What got no answer is sent again, under the same keys."""

@@ -11,29 +11,12 @@ from conftest import VERSION
 
 from box import call
 from box import wait_until
+from next_version import next_version
 from ports import free_port
 
 NEXT_VERSION = VERSION + "+next"
 CHANGED_BY_BOTH, CHANGED_BY_US = "appliance.conf", "bridge.conf"
 BRIDGE_USER = "tillbox-bridge:tillbox-journal"
-
-
-def next_version(packages, folder):
-    """The packages of an upgrade: the same files, except for some settings."""
-    upgrades = []
-    for package in packages:
-        content = folder / package.stem
-        subprocess.run(["dpkg-deb", "-R", package, content], check=True)
-        control = content / "DEBIAN" / "control"
-        control.write_text(control.read_text().replace(VERSION, NEXT_VERSION))
-        for conffile in (content / "DEBIAN" / "conffiles").read_text().splitlines():
-            if conffile.endswith((CHANGED_BY_BOTH, CHANGED_BY_US)):
-                with open(f"{content}{conffile}", "a", encoding="utf-8") as file:
-                    file.write("# what is new in the next version\n")
-        upgrades.append(folder / package.name.replace(VERSION, NEXT_VERSION))
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", content, upgrades[-1]], check=True,
-                       stdout=subprocess.DEVNULL)
-    return upgrades
 
 
 class Ports:
@@ -212,7 +195,8 @@ def test_an_upgrade_keeps_settings_and_sales(tree, packages, tmp_path):
     settings = edited.read_text()
     credentials = tree.run("ls", "-lR", "/etc/tillbox/credentials").stdout
     before = tree.run("tillbox-appliance", "verify", "--json").stdout
-    tree.install(*next_version(packages, tmp_path))
+    tree.install(*[next_version(package, NEXT_VERSION, tmp_path, (CHANGED_BY_BOTH, CHANGED_BY_US))
+                   for package in packages])
     assert "+next" in tree.run("dpkg-query", "-W", "-f", "${Version}", "tillbox").stdout
     assert edited.read_text() == settings
     assert "next version" in edited.with_name(edited.name + ".dpkg-dist").read_text()
