@@ -22,16 +22,16 @@ LDFLAGS  += -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
 LDLIBS   := -lmicrohttpd -lsqlite3 -lcjson -linih -lcrypto -lcurl -lsystemd -lm
 CPPFLAGS += -isystem /usr/include/postgresql
 
-CORE      := $(wildcard core/*.c)
+CORE      := $(wildcard core/*.c core/*/*.c)
 APPLIANCE := $(wildcard appliance/*.c)
-BRIDGE    := $(wildcard bridge/*.c)
+BRIDGE    := $(wildcard bridge/*/*.c)
 
 object     = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE_OBJ  := $(call object,$(CORE))
 # everything of the program but its main, for tests and benchmarks to link
 APPLIANCE_OBJ := $(call object,$(filter-out appliance/main.c,$(APPLIANCE))) \
                  $(BUILD)/obj/gen/schema_journal.o $(BUILD)/obj/gen/till_page_files.o
-BRIDGE_OBJ    := $(call object,$(filter-out bridge/main.c,$(BRIDGE))) \
+BRIDGE_OBJ    := $(call object,$(filter-out bridge/commands/main.c,$(BRIDGE))) \
                  $(BUILD)/obj/gen/schema_bridge.o $(BUILD)/obj/gen/schema_central.o \
                  $(BUILD)/obj/gen/templates.o
 LIBRARY   := $(APPLIANCE_OBJ) $(CORE_OBJ)
@@ -43,7 +43,7 @@ build: $(BUILD)/appliance $(BUILD)/bridge ## compile the programs into build/
 $(BUILD)/appliance: $(BUILD)/obj/appliance/main.o $(LIBRARY)
 	$(LINK)
 
-$(BUILD)/bridge: $(BUILD)/obj/bridge/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
+$(BUILD)/bridge: $(BUILD)/obj/bridge/commands/main.o $(BRIDGE_OBJ) $(CORE_OBJ)
 	$(LINK) -lpq -lrabbitmq -lssl
 
 schema_symbol = SCHEMA_$(shell echo $* | tr a-z A-Z)
@@ -52,7 +52,7 @@ $(BUILD)/gen/schema_%.c: tools/embed-sql.sh $$(sort $$(wildcard schema/$$*/*.sql
 	@mkdir -p $(@D)
 	@sh $< $(schema_symbol) $(filter %.sql,$^) > $@
 
-$(BUILD)/gen/templates.c: tools/embed-text.sh $(sort $(wildcard bridge/templates/*.txt))
+$(BUILD)/gen/templates.c: tools/embed-text.sh $(sort $(wildcard bridge/notification/templates/*.txt))
 	@mkdir -p $(@D)
 	@sh $< TEMPLATES $(filter %.txt,$^) > $@
 

@@ -3,8 +3,8 @@
 #ifndef TILLBOX_APPLIANCE_ACCOUNTS_H
 #define TILLBOX_APPLIANCE_ACCOUNTS_H
 
-#include "core/accounting.h"
-#include "core/parked_list.h"
+#include "core/journal/delivery_status.h"
+#include "core/journal/parked_list.h"
 
 struct accounts;
 

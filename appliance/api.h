@@ -15,7 +15,7 @@
 #include "appliance/queries.h"
 #include "appliance/settings.h"
 #include "appliance/stock_check.h"
-#include "core/http_request.h"
+#include "core/http/http_request.h"
 #include "core/json.h"
 
 enum { SERVICE_COUNT = 2 };

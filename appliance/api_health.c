@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "appliance/api.h"
-#include "core/versions.h"
+#include "appliance/versions.h"
 
 enum { LIBRARIES_MAX = 8 };
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "appliance/api.h"
-#include "core/form.h"
+#include "core/http/request_body.h"
 
 enum { PREFIX_SIZE = 32 };
 

@@ -3,7 +3,7 @@
 
 #include "appliance/api.h"
 #include "appliance/stock.h"
-#include "core/form.h"
+#include "core/http/request_body.h"
 
 enum { REASON_MAX = 200 };
 

@@ -9,7 +9,7 @@
 
 #include "appliance/commands.h"
 #include "appliance/journal.h"
-#include "core/chain.h"
+#include "core/journal/chain.h"
 
 /* Makes the new name durable: the file itself has been flushed by SQLite. */
 static enum result sync_folder_of(const char *path, struct error *error)

@@ -10,10 +10,10 @@
 
 #include "appliance/commands.h"
 #include "appliance/journal.h"
-#include "core/chain.h"
+#include "appliance/versions.h"
 #include "core/clock.h"
+#include "core/journal/chain.h"
 #include "core/json.h"
-#include "core/versions.h"
 
 enum { LIBRARIES_MAX = 8, REPORT_MAX = 64 << 10, DETAIL_SIZE = 320 };
 

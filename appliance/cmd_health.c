@@ -1,6 +1,6 @@
 /* appliance health: is the appliance of this machine well? */
 #include "appliance/commands.h"
-#include "core/health.h"
+#include "core/http/health.h"
 
 enum exit_code command_health(struct settings *settings, const struct config_sources *sources)
 {

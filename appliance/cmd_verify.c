@@ -3,7 +3,7 @@
 
 #include "appliance/commands.h"
 #include "appliance/journal.h"
-#include "core/chain.h"
+#include "core/journal/chain.h"
 #include "core/json.h"
 
 static void print_json(const struct chain_report *report, const char *head)

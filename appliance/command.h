@@ -8,8 +8,8 @@
 #include "appliance/journal.h"
 #include "appliance/order.h"
 #include "appliance/product.h"
-#include "core/event.h"
-#include "core/http_reply.h"
+#include "core/http/http_reply.h"
+#include "core/journal/event.h"
 
 enum { COMMAND_REASON_SIZE = 4 * 200 + 1 };
 

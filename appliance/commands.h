@@ -3,7 +3,7 @@
 #define TILLBOX_APPLIANCE_COMMANDS_H
 
 #include "appliance/settings.h"
-#include "core/program.h"
+#include "core/config/program.h"
 
 command_main command_serve, command_check, command_verify, command_backup, command_health;
 

@@ -403,7 +403,7 @@ static bool take_work(struct committer *committer, struct command **ret_batch, b
     pthread_mutex_lock(&committer->lock);
     while (!committer->queue.first && !committer->closed && !committer->retiring &&
            !committer->woken)
-        pthread_cond_wait(&committer->wake, &committer->lock);
+        clock_wait(committer->options.clock, &committer->wake, &committer->lock, CLOCK_FOREVER_NS);
     *ret_batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
     *ret_retire = committer->retiring && !committer->closed;
     committer->woken = false;

@@ -1,7 +1,7 @@
 #include "appliance/guard.h"
 
 #include "appliance/till_page.h"
-#include "core/http_guard.h"
+#include "core/http/http_guard.h"
 
 /* The till page's files are the same everywhere: it asks for the token itself. */
 static bool is_page(const struct service *service, const struct http_exchange *exchange)

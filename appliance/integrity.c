@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "appliance/journal.h"
-#include "core/chain.h"
+#include "core/journal/chain.h"
 #include "core/log.h"
 
 enum { NICE = 15, RETRY_MS = 60000, GLANCE_MS = 100 };

@@ -9,8 +9,8 @@
 #include "appliance/order.h"
 #include "appliance/product.h"
 #include "core/clock.h"
-#include "core/event.h"
-#include "core/http_reply.h"
+#include "core/http/http_reply.h"
+#include "core/journal/event.h"
 #include "core/random.h"
 #include "core/result.h"
 

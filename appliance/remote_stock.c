@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/http_client.h"
+#include "core/http/http_client.h"
 #include "core/json.h"
 #include "core/retry.h"
 

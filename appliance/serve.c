@@ -12,9 +12,9 @@
 #include "appliance/commands.h"
 #include "appliance/guard.h"
 #include "appliance/router.h"
+#include "core/journal/wakeup.h"
 #include "core/log.h"
-#include "core/notify.h"
-#include "core/nudge.h"
+#include "core/sd_notify.h"
 #include "core/stop_signals.h"
 #include "core/watchdog.h"
 

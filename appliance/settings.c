@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/access.h"
-#include "core/http_client.h"
-#include "core/program.h"
-#include "core/secret.h"
+#include "core/config/access.h"
+#include "core/config/program.h"
+#include "core/config/secret.h"
+#include "core/http/http_client.h"
 
 #define AT(member) offsetof(struct settings, member)
 

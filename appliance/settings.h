@@ -2,7 +2,7 @@
 #ifndef TILLBOX_APPLIANCE_SETTINGS_H
 #define TILLBOX_APPLIANCE_SETTINGS_H
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "core/log.h"
 
 struct settings {

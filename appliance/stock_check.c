@@ -167,7 +167,7 @@ static bool take(struct worker *worker, bool *ret_stale)
     struct stock_check *check = worker->check;
     pthread_mutex_lock(&check->lock);
     while (check->length == 0 && !check->closed)
-        pthread_cond_wait(&check->wake, &check->lock);
+        clock_wait(check->options.remote.clock, &check->wake, &check->lock, CLOCK_FOREVER_NS);
     bool found = check->length > 0;
     if (found) {
         worker->ticket = check->queue[check->first];

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "core/http_server.h"
+#include "core/http/http_server.h"
 
 struct till_page_file {
     const char *path; /* "/", or "/page/BUILD/NAME" */

@@ -38,10 +38,22 @@ static void system_sleep_ms(void *context, int64_t duration_ms)
     nanosleep(&left, NULL);
 }
 
+static bool system_wait(void *context, pthread_cond_t *wake, pthread_mutex_t *lock,
+                        int64_t until_ns)
+{
+    (void)context;
+    const struct timespec until = {.tv_sec = until_ns / NS_PER_SECOND,
+                                   .tv_nsec = until_ns % NS_PER_SECOND};
+    if (until_ns == CLOCK_FOREVER_NS)
+        return pthread_cond_wait(wake, lock) != 0;
+    return pthread_cond_clockwait(wake, lock, CLOCK_MONOTONIC, &until) != 0;
+}
+
 const struct clock clock_system = {
     .wall_ms = system_wall_ms,
     .monotonic_ns = system_monotonic_ns,
     .sleep_ms = system_sleep_ms,
+    .wait = system_wait,
 };
 
 int64_t clock_wall_ms(const struct clock *clock)
@@ -57,6 +69,17 @@ int64_t clock_monotonic_ns(const struct clock *clock)
 int64_t clock_monotonic_ms(const struct clock *clock)
 {
     return clock_monotonic_ns(clock) / NS_PER_MS;
+}
+
+int64_t clock_deadline_ns(const struct clock *clock, int64_t duration_ms)
+{
+    return clock_monotonic_ns(clock) + duration_ms * NS_PER_MS;
+}
+
+bool clock_wait(const struct clock *clock, pthread_cond_t *wake, pthread_mutex_t *lock,
+                int64_t until_ns)
+{
+    return clock->wait(clock->context, wake, lock, until_ns);
 }
 
 void clock_sleep_ms(const struct clock *clock, int64_t duration_ms)

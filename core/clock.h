@@ -2,6 +2,7 @@
 #ifndef TILLBOX_CORE_CLOCK_H
 #define TILLBOX_CORE_CLOCK_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ struct clock {
     /* Nanoseconds since some fixed moment. Never goes back. */
     int64_t (*monotonic_ns)(void *context);
     void (*sleep_ms)(void *context, int64_t duration_ms);
+    bool (*wait)(void *context, pthread_cond_t *wake, pthread_mutex_t *lock, int64_t until_ns);
     void *context;
 };
 
@@ -23,6 +25,17 @@ int64_t clock_wall_ms(const struct clock *clock);
 int64_t clock_monotonic_ns(const struct clock *clock);
 int64_t clock_monotonic_ms(const struct clock *clock);
 void clock_sleep_ms(const struct clock *clock, int64_t duration_ms);
+
+static const int64_t CLOCK_FOREVER_NS = INT64_MAX;
+
+/* The moment `duration_ms` from now, for clock_wait(). */
+int64_t clock_deadline_ns(const struct clock *clock, int64_t duration_ms);
+
+/* Waits until `wake` is signalled or the monotonic clock shows `until_ns`. The caller holds `lock`,
+ * and looks again at what it waits for: a wait may also end without cause. True if the time has
+ * come. The only place where a thread waits for another. */
+bool clock_wait(const struct clock *clock, pthread_cond_t *wake, pthread_mutex_t *lock,
+                int64_t until_ns);
 
 enum { CLOCK_TEXT_SIZE = 32 };
 

@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #include "core/log.h"
-#include "core/notify.h"
+#include "core/sd_notify.h"
 
 enum { ROUNDS_A_PERIOD = 4, PATIENCE_PARTS = 2 };
 

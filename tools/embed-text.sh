@@ -4,7 +4,7 @@
 set -eu
 symbol=$1
 shift
-echo '#include "bridge/template.h"'
+echo '#include "bridge/notification/template.h"'
 echo
 echo "const struct template_file ${symbol}[] = {"
 for file in "$@"; do

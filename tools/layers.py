@@ -8,31 +8,48 @@ import pathlib
 import re
 import sys
 
-# folder   FOLDER includes "…" only from these folders
+# folder   files of FOLDER itself include "…" only from these folders and of these files
 # system   <…> headers that every file may include (besides those of the C standard library)
 # pure     these files include only the C standard library, each other and the headers the row names
 # vendor   these <…> headers are included only in the files that the row names
 # call     these functions are called only in the files that the row names
+CORE = "core core/config core/http core/journal "
 RULES = [
     ("folder", "core", "core"),
-    ("folder", "appliance", "core appliance"),
-    ("folder", "bridge", "core bridge"),
+    ("folder", "core/config", "core core/config"),
+    ("folder", "core/http", "core core/config core/http"),
+    ("folder", "core/journal", "core core/journal"),
+    ("folder", "appliance", "core core/config core/http core/journal appliance"),
+    ("folder", "bridge", ""),
+    ("folder", "bridge/adapters", CORE + "bridge/adapters"),
+    ("folder", "bridge/relay", CORE + "bridge/adapters bridge/relay"),
+    # what an event means for stock is what reconciling compares
+    ("folder", "bridge/repair", CORE + "bridge/adapters bridge/relay bridge/repair"
+                                " bridge/consumer/envelope.h bridge/inventory/stock_movements.h"),
+    ("folder", "bridge/consumer", CORE + "bridge/adapters bridge/consumer"),
+    ("folder", "bridge/inventory", CORE + "bridge/adapters bridge/consumer bridge/inventory"),
+    ("folder", "bridge/notification", CORE + "bridge/adapters bridge/consumer bridge/notification"),
+    ("folder", "bridge/commands", CORE + "bridge/adapters bridge/relay bridge/repair"
+                                  " bridge/consumer bridge/inventory bridge/notification"
+                                  " bridge/commands"),
     ("system", "arpa/inet.h dirent.h fcntl.h getopt.h grp.h ifaddrs.h libgen.h linux/*.h net/if.h"
                " netdb.h netinet/*.h poll.h pthread.h pwd.h sched.h semaphore.h spawn.h strings.h"
                " sys/*.h termios.h unistd.h", ""),
     ("pure", "appliance/order.* appliance/stock.* core/breaker.* core/retry.* core/utf8.*"
              " core/uuid.*", "core/attributes.h core/clock.h core/random.h core/result.h"),
-    ("vendor", "microhttpd.h", "core/http_server.c core/http_server_*.c"),
+    ("vendor", "microhttpd.h", "core/http/http_server.c core/http/http_server_*.c"),
     ("vendor", "cJSON.h cjson/*", "core/json.c"),
-    ("vendor", "ini.h", "core/config*.c"),
+    ("vendor", "ini.h", "core/config/config*.c"),
     ("vendor", "sqlite3.h", "core/db.c core/db.h"),
-    ("vendor", "openssl/*", "core/sha256.c bridge/amqp_tls.c"),
-    ("vendor", "curl/*", "core/curl_setup.* core/http_client.c core/smtp_client.c"),
-    ("vendor", "systemd/*", "core/notify.c"),
-    ("vendor", "libpq-fe.h", "bridge/pg.c"),
-    ("vendor", "amqp*.h rabbitmq-c/*", "bridge/amqp.c bridge/amqp_consume.c bridge/amqp_internal.h"),
+    ("vendor", "openssl/*", "core/sha256.c bridge/adapters/broker_tls.c"),
+    ("vendor", "curl/*", "core/http/curl_setup.* core/http/http_client.c core/http/smtp_client.c"),
+    ("vendor", "systemd/*", "core/sd_notify.c"),
+    ("vendor", "libpq-fe.h", "bridge/adapters/pg.c"),
+    ("vendor", "amqp*.h rabbitmq-c/*", "bridge/adapters/broker.c bridge/adapters/broker_consume.c"
+                                       " bridge/adapters/broker_internal.h"),
     ("call", "time clock clock_gettime gettimeofday sleep usleep nanosleep clock_nanosleep rand"
              " rand_r srand random srandom getrandom getentropy", "core/clock.c core/random.c"),
+    ("call", "pthread_cond_wait pthread_cond_timedwait pthread_cond_clockwait", "core/clock.c"),
 ]
 
 STANDARD_HEADERS = set(
@@ -68,11 +85,11 @@ def blank_out(text, keep_literals):
 
 
 def check_quoted(path, header):
-    folder = path.split("/")[0]
-    allowed = next(where for what, where in rows("folder") if folder in what)
-    if header.split("/")[0] not in allowed or ".." in header or "/" not in header:
-        names = " and ".join(name + "/" for name in allowed)
-        yield f'{folder}/ may include only from {names}, not "{header}"'
+    folder = path.rpartition("/")[0]
+    allowed = next((where for what, where in rows("folder") if folder in what), [])
+    if ".." in header or header.rpartition("/")[0] not in allowed and header not in allowed:
+        names = ", ".join(name if name.endswith(".h") else name + "/" for name in allowed)
+        yield f'{folder}/ may include only from {names or "nowhere"}, not "{header}"'
     for pure, also in rows("pure"):
         if matches(path, pure) and not matches(header, pure + also):
             yield f'a pure module may not include "{header}"'
@@ -121,12 +138,70 @@ def check_file(root, path):
             yield f"{path}:{number}: {message}"
 
 
+DEFINITION = re.compile(r'^(?!static\b|typedef\b|extern\b)[a-z][\w \t*]*?\b(\w+)\((?:[^;{}]*?)\)\s*\{', re.M)
+NAME = re.compile(r"(?<!enum )(?<!struct )(?<![.>\w])[a-z]\w+\b")
+
+
+def includes_of(root, path):
+    text = blank_out((root / path).read_text(encoding="utf-8"), keep_literals=True)
+    names = (INCLUDE_NAME.match(found[1]) for found in map(INCLUDE.match, text.split("\n")) if found)
+    return {name[2] for name in names if name and name[1] == '"'}
+
+
+def calls_between(root, sources):
+    """Of each .c file the others whose functions it names."""
+    code = {path: blank_out((root / path).read_text(encoding="utf-8"), keep_literals=False)
+            for path in sources}
+    home = {}
+    for path, text in code.items():
+        home.update({name: path for name in DEFINITION.findall(text)})
+    home.pop("main", None)
+    return {path: {home[word] for word in set(NAME.findall(text)) & home.keys()
+                   if home[word] != path and folder_of(home[word]) == folder_of(path)}
+            for path, text in code.items()}
+
+
+def folder_of(path):
+    return path.rpartition("/")[0]
+
+
+def find_cycle(graph):
+    """One cycle as a list of nodes, or None."""
+    done, trail = set(), []
+
+    def visit(node):
+        if node in trail:
+            return trail[trail.index(node):] + [node]
+        if node in done:
+            return None
+        trail.append(node)
+        for target in sorted(graph.get(node, ())):
+            cycle = visit(target)
+            if cycle:
+                return cycle
+        trail.pop()
+        done.add(node)
+        return None
+
+    return next(filter(None, map(visit, sorted(graph))), None)
+
+
+def check_cycles(root, paths):
+    headers = {path: includes_of(root, path) for path in paths if path.endswith(".h")}
+    sources = [path for path in paths if path.endswith(".c")]
+    for what, graph in (("include", headers), ("call", calls_between(root, sources))):
+        cycle = find_cycle(graph)
+        if cycle:
+            yield f"{cycle[0]}:1: files {what} each other in a circle: " + " -> ".join(cycle)
+
+
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     folders = [folder for what, _ in rows("folder") for folder in what]
-    paths = sorted(path.relative_to(root).as_posix() for folder in folders
-                   for path in (root / folder).rglob("*.[ch]"))
+    paths = sorted({path.relative_to(root).as_posix() for folder in folders
+                    for path in (root / folder).rglob("*.[ch]")})
     violations = [message for path in paths for message in check_file(root, path)]
+    violations += check_cycles(root, paths)
     for message in violations:
         print(message)
     if not paths:

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MFLAGS MAKELEVEL BUILD
 
 GATES=(format gcc clang analyzer tidy cppcheck shellcheck pyflakes page text layers sizes)
-read -ra PROGRAMS <<<"${PROGRAMS:-core/*.c appliance/*.c bridge/*.c}"
+read -ra PROGRAMS <<<"${PROGRAMS:-core/*.c core/*/*.c appliance/*.c bridge/*/*.c}"
 PYTHON=${PYTHON:-/usr/bin/python3}
 JOBS=$(nproc)
 

@@ -19,11 +19,11 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "bridge/sink_rabbitmq.h"
-#include "bridge/topology.h"
+#include "bridge/adapters/topology.h"
+#include "bridge/relay/sink_rabbitmq.h"
 #include "core/attributes.h"
 #include "core/clock.h"
-#include "core/event.h"
+#include "core/journal/event.h"
 #include "core/result.h"
 
 enum {

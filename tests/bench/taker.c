@@ -16,8 +16,8 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "bridge/consumer.h"
-#include "bridge/topology.h"
+#include "bridge/adapters/topology.h"
+#include "bridge/consumer/consumer.h"
 #include "core/buf.h"
 
 enum { CHANNEL = 1, FRAME_MAX = 131072, URL_SIZE = 1024, MOVES_MAX = 64 << 20, LINGER_US = 2000 };

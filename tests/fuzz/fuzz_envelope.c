@@ -1,6 +1,6 @@
 /* A message of any bytes, from anybody with a login, is a bad one or keeps envelope.h's promises.
  */
-#include "bridge/envelope.h"
+#include "bridge/consumer/envelope.h"
 #include "core/utf8.h"
 #include "tests/fuzz/fuzz.h"
 

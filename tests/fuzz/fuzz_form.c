@@ -1,5 +1,5 @@
 /* Whatever a client sends, the answer that names its faults is JSON itself. */
-#include "core/form.h"
+#include "core/http/request_body.h"
 #include "tests/fuzz/fuzz.h"
 
 static void read_lines(struct form *form, struct field_errors *errors)

@@ -372,7 +372,7 @@ def problem_kinds(contract):
 
 def program_problems():
     """The same of the program's own table."""
-    table = (ROOT / "core" / "http_reply.h").read_text()
+    table = (ROOT / "core" / "http" / "http_reply.h").read_text()
     rows = re.findall(r'X\(PROBLEM_\w+, (\d+), "([^"]+)",\s*"([^"]+)"\)', table)
     return {f"urn:tillbox:problem:{word}": (int(status), title) for status, word, title in rows}
 

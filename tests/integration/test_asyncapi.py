@@ -502,7 +502,7 @@ def test_channels_operations_and_messages_fit_together():
 
 
 def test_the_file_and_the_programs_agree_on_versions_and_types():
-    header = (ROOT / "core" / "event.h").read_text()
+    header = (ROOT / "core" / "journal" / "event.h").read_text()
     words = dict(re.findall(r'#define EVENT_(\w+) "([^"]+)"', header))
     assert API.document["info"]["version"] == (ROOT / "VERSION").read_text().strip()
     envelope = API.schemas["Envelope"]["properties"]

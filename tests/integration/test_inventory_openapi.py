@@ -128,7 +128,7 @@ def test_every_answer_is_as_the_file_says_and_every_status_was_met(record, opera
 def test_problems_of_head_office_are_in_the_file_and_in_the_program():
     text = CONTRACT.document["info"]["description"]
     told = set(re.findall(r"\| `([a-z-]+)` \| (\d+) \|", text))
-    header = (ROOT / "core" / "http_reply.h").read_text()
+    header = (ROOT / "core" / "http" / "http_reply.h").read_text()
     assert told == {(word, status) for status, word in
                     re.findall(r'Y\(PROBLEM_\w+, (\d+), "([^"]+)"', header)}
 

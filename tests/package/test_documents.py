@@ -65,8 +65,8 @@ def test_each_unit_runs_as_a_user_of_the_table(installed):
 
 def test_the_table_of_credentials_has_all_that_programs_ask_for(installed):
     asked = set()
-    for source in [*(ROOT / "core").glob("*.c"), *(ROOT / "bridge").glob("*.c"),
-                   *(ROOT / "appliance").glob("*.c")]:
+    for source in [*(ROOT / "core").rglob("*.c"), *(ROOT / "bridge").rglob("*.c"),
+                   *(ROOT / "appliance").rglob("*.c")]:
         asked |= set(re.findall(r'"([a-z]+-(?:token|password|secret))"', source.read_text()))
     named = [name for row in table("file in `/etc/tillbox/credentials`") for name in quoted(row[0])]
     assert {name.split("/")[1] for name in named} - {"…"} == asked

@@ -17,7 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "core/http_server.h"
+#include "core/http/http_server.h"
 #include "tests/support/fake_clock.h"
 
 enum { ECHO_DEFERRED_MAX = 4, ECHO_LARGE_SIZE = HTTP_REPLY_MAX };

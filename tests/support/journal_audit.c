@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "appliance/journal.h"
-#include "core/chain.h"
 #include "core/db.h"
+#include "core/journal/chain.h"
 
 enum { SQL_SIZE = 512 };
 

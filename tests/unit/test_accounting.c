@@ -1,4 +1,4 @@
-#include "core/accounting.h"
+#include "core/journal/delivery_status.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,9 @@
-#include "core/chain.h"
+#include "core/journal/chain.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "core/event.h"
+#include "core/journal/event.h"
 #include "core/migrate.h"
 #include "tests/support/folder.h"
 #include "tests/support/unit.h"

@@ -1,4 +1,4 @@
-#include "bridge/consignment.h"
+#include "bridge/relay/in_flight.h"
 
 #include <stdio.h>
 #include <string.h>

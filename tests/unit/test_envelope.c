@@ -1,9 +1,9 @@
-#include "bridge/envelope.h"
+#include "bridge/consumer/envelope.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "bridge/stock_moves.h"
+#include "bridge/inventory/stock_movements.h"
 #include "tests/support/unit.h"
 
 enum { BODY_SIZE = 4096, MOVES_SIZE = 256 };

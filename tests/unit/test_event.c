@@ -1,4 +1,4 @@
-#include "core/event.h"
+#include "core/journal/event.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "core/form.h"
+#include "core/http/request_body.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "core/http_reply.h"
+#include "core/http/http_reply.h"
 
 #include <string.h>
 

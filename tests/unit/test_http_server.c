@@ -1,4 +1,4 @@
-#include "core/http_server.h"
+#include "core/http/http_server.h"
 
 #include <stdio.h>
 #include <stdlib.h>

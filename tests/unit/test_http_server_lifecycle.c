@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "core/http_server.h"
+#include "core/http/http_server.h"
 #include "tests/support/echo_server.h"
 #include "tests/support/http_client.h"
 #include "tests/support/unit.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/chain.h"
 #include "core/db.h"
+#include "core/journal/chain.h"
 #include "tests/support/appliance_fixture.h"
 #include "tests/support/fault_vfs.h"
 

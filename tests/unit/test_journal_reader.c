@@ -1,10 +1,10 @@
-#include "core/journal_reader.h"
+#include "core/journal/journal_reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "core/db.h"
-#include "core/event.h"
+#include "core/journal/event.h"
 #include "tests/support/appliance_fixture.h"
 #include "tests/support/journal_audit.h"
 #include "tests/support/unit.h"

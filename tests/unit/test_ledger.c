@@ -1,4 +1,4 @@
-#include "bridge/ledger.h"
+#include "bridge/relay/delivery_state.h"
 
 #include <stdio.h>
 #include <string.h>

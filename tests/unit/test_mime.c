@@ -1,4 +1,4 @@
-#include "core/mime.h"
+#include "core/http/mime.h"
 
 #include <string.h>
 

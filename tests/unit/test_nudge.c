@@ -1,4 +1,4 @@
-#include "core/nudge.h"
+#include "core/journal/wakeup.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "core/parked_list.h"
+#include "core/journal/parked_list.h"
 
 #include <stdio.h>
 #include <string.h>

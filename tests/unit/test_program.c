@@ -1,6 +1,6 @@
 #include "tests/support/unit.h"
 
-#include "core/program.h"
+#include "core/config/program.h"
 
 static enum exit_code nothing(UNUSED struct settings *settings,
                               UNUSED const struct config_sources *sources)

@@ -5,8 +5,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "core/chain.h"
 #include "core/db.h"
+#include "core/journal/chain.h"
 #include "tests/support/appliance_fixture.h"
 #include "tests/support/fault_vfs.h"
 

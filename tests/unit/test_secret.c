@@ -1,4 +1,4 @@
-#include "core/secret.h"
+#include "core/config/secret.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #include "tests/support/unit.h"
 
 #include "appliance/settings.h"
-#include "core/secret.h"
+#include "core/config/secret.h"
 
 #include <string.h>
 #include <sys/stat.h>

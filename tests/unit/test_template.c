@@ -1,4 +1,4 @@
-#include "bridge/template.h"
+#include "bridge/notification/template.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "core/versions.h"
+#include "appliance/versions.h"
 
 #include <cjson/cJSON.h>
 #include <microhttpd.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/db.h"
-#include "core/http_server.h"
+#include "core/http/http_server.h"
 #include "core/json.h"
 #include "core/sha256.h"
 #include "tests/support/unit.h"

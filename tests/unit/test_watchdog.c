@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
-#include "core/notify.h"
+#include "core/sd_notify.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/folder.h"
 #include "tests/support/unit.h"

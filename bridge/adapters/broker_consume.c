@@ -1,0 +1,421 @@
+#include "bridge/adapters/broker_consume.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/adapters/broker_internal.h"
+
+enum { DELIVERY_POOL_BYTES = 2048, OWN_HEADERS = 4 };
+
+/* What isn't published again: an expiry would let it vanish. */
+static const amqp_flags_t UNWANTED = AMQP_BASIC_EXPIRATION_FLAG | AMQP_BASIC_CLUSTER_ID_FLAG;
+
+static enum delivery no_memory(struct error *error)
+{
+    error_write(error, "out of memory");
+    return DELIVERY_DOWN;
+}
+
+/* Copies the properties' texts that we look at. */
+static void read_texts(struct amqp_delivery *delivery)
+{
+    const amqp_basic_properties_t *properties = &delivery->message.properties;
+    if (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
+        amqp_copy_bytes(delivery->id, sizeof delivery->id, properties->message_id);
+    if (properties->_flags & AMQP_BASIC_TYPE_FLAG)
+        amqp_copy_bytes(delivery->type, sizeof delivery->type, properties->type);
+    if (properties->_flags & AMQP_BASIC_APP_ID_FLAG)
+        amqp_copy_bytes(delivery->app_id, sizeof delivery->app_id, properties->app_id);
+    if (properties->_flags & AMQP_BASIC_USER_ID_FLAG)
+        amqp_copy_bytes(delivery->user_id, sizeof delivery->user_id, properties->user_id);
+}
+
+static enum delivery read_delivery(struct amqp *amqp, uint64_t tag,
+                                   struct amqp_delivery **ret_delivery, struct error *error)
+{
+    struct amqp_delivery *delivery = calloc(1, sizeof *delivery);
+    if (!delivery)
+        return no_memory(error);
+    delivery->tag = tag;
+    amqp_begin_call(amqp);
+    amqp_rpc_reply_t reply =
+        amqp_read_message(amqp->connection, AMQP_CHANNEL, &delivery->message, 0);
+    amqp_end_call(amqp);
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+        free(delivery);
+        return amqp_check_reply("reading a message", reply, NULL, error);
+    }
+    read_texts(delivery);
+    *ret_delivery = delivery;
+    return DELIVERY_DONE;
+}
+
+enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
+                       struct error *error)
+{
+    amqp_begin_call(amqp);
+    amqp_maybe_release_buffers(amqp->connection);
+    amqp_rpc_reply_t reply =
+        amqp_basic_get(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 0);
+    amqp_end_call(amqp);
+    enum delivery done = amqp_check_reply(queue, reply, NULL, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    if (reply.reply.id == AMQP_BASIC_GET_EMPTY_METHOD) {
+        *ret_delivery = NULL;
+        return DELIVERY_DONE;
+    }
+    const amqp_basic_get_ok_t *got = reply.reply.decoded;
+    return read_delivery(amqp, got->delivery_tag, ret_delivery, error);
+}
+
+void amqp_delivery_free(struct amqp_delivery *delivery)
+{
+    if (!delivery)
+        return;
+    amqp_destroy_message(&delivery->message);
+    free(delivery);
+}
+
+enum delivery amqp_consume(struct amqp *amqp, const char *queue, int prefetch, struct error *error)
+{
+    amqp_begin_call(amqp);
+    amqp_basic_qos(amqp->connection, AMQP_CHANNEL, 0, (uint16_t)prefetch, 0);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+        amqp_basic_consume(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue),
+                           amqp_cstring_bytes(AMQP_CONSUMER), 0, 0, 0, amqp_empty_table);
+        reply = amqp_get_rpc_reply(amqp->connection);
+    }
+    amqp_end_call(amqp);
+    return amqp_check_reply(queue, reply, NULL, error);
+}
+
+enum delivery amqp_cancel(struct amqp *amqp, struct error *error)
+{
+    amqp_begin_call(amqp);
+    amqp_basic_cancel(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(AMQP_CONSUMER));
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    amqp_end_call(amqp);
+    return amqp_check_reply("cancelling", reply, NULL, error);
+}
+
+static bool is_method(const amqp_frame_t *frame, amqp_method_number_t id)
+{
+    return frame->frame_type == AMQP_FRAME_METHOD && frame->payload.method.id == id;
+}
+
+/* The next frame of our channel; `*ret_came` is false if none came in time. What is said about the
+ * connection as a whole may stand between a message's frames. */
+static enum delivery next_frame(struct amqp *amqp, int64_t timeout_ms, amqp_frame_t *ret_frame,
+                                bool *ret_came, struct error *error)
+{
+    struct timeval timeout = amqp_timeval_of(timeout_ms);
+    int status;
+    do {
+        amqp_begin_call(amqp);
+        status = amqp_simple_wait_frame_noblock(amqp->connection, ret_frame, &timeout);
+        amqp_end_call(amqp);
+        if (status == AMQP_STATUS_OK && (is_method(ret_frame, AMQP_CHANNEL_CLOSE_METHOD) ||
+                                         is_method(ret_frame, AMQP_CONNECTION_CLOSE_METHOD)))
+            return amqp_read_closed(amqp, ret_frame, error);
+    } while (status == AMQP_STATUS_OK && ret_frame->channel != AMQP_CHANNEL);
+    *ret_came = status == AMQP_STATUS_OK;
+    if (status == AMQP_STATUS_OK || status == AMQP_STATUS_TIMEOUT)
+        return DELIVERY_DONE;
+    return amqp_fail_status("waiting", status, error);
+}
+
+/* A frame that must come, as the message has begun. */
+static enum delivery rest_frame(struct amqp *amqp, uint8_t type, amqp_frame_t *ret_frame,
+                                struct error *error)
+{
+    bool came = false;
+    enum delivery done = next_frame(amqp, amqp->options.deadline_ms, ret_frame, &came, error);
+    if (done == DELIVERY_DONE && (!came || ret_frame->frame_type != type)) {
+        error_write(error, "a message doesn't come to its end");
+        return DELIVERY_DOWN;
+    }
+    return done;
+}
+
+/* A text property that a message may have. */
+struct text_property {
+    amqp_flags_t flag;
+    size_t offset;
+};
+
+static const struct text_property TEXTS[] = {
+    {AMQP_BASIC_CONTENT_TYPE_FLAG, offsetof(amqp_basic_properties_t, content_type)},
+    {AMQP_BASIC_CONTENT_ENCODING_FLAG, offsetof(amqp_basic_properties_t, content_encoding)},
+    {AMQP_BASIC_CORRELATION_ID_FLAG, offsetof(amqp_basic_properties_t, correlation_id)},
+    {AMQP_BASIC_REPLY_TO_FLAG, offsetof(amqp_basic_properties_t, reply_to)},
+    {AMQP_BASIC_MESSAGE_ID_FLAG, offsetof(amqp_basic_properties_t, message_id)},
+    {AMQP_BASIC_TYPE_FLAG, offsetof(amqp_basic_properties_t, type)},
+    {AMQP_BASIC_APP_ID_FLAG, offsetof(amqp_basic_properties_t, app_id)},
+    {AMQP_BASIC_USER_ID_FLAG, offsetof(amqp_basic_properties_t, user_id)},
+};
+
+static bool clone_text(amqp_pool_t *pool, amqp_bytes_t *bytes)
+{
+    amqp_bytes_t copy = amqp_empty_bytes;
+    if (bytes->len > 0) {
+        amqp_pool_alloc_bytes(pool, bytes->len, &copy);
+        if (!copy.bytes)
+            return false;
+        memcpy(copy.bytes, bytes->bytes, bytes->len);
+    }
+    *bytes = copy;
+    return true;
+}
+
+static bool clone_headers(amqp_pool_t *pool, size_t encoded_size, amqp_table_t *headers)
+{
+    amqp_table_t copy = amqp_empty_table;
+    bool fits = encoded_size <= AMQP_FOREIGN_HEADERS_MAX;
+    if (fits && headers->num_entries > 0 &&
+        amqp_table_clone(headers, &copy, pool) != AMQP_STATUS_OK)
+        return false;
+    *headers = copy;
+    return true;
+}
+
+/* Keeps the properties beyond the frame's life, but for those that publish_again() drops. Members
+ * whose flag isn't set are undefined. */
+static bool clone_properties(struct amqp_delivery *delivery, const amqp_frame_t *header)
+{
+    amqp_pool_t *pool = &delivery->message.pool;
+    amqp_basic_properties_t *to = &delivery->message.properties;
+    *to = *(const amqp_basic_properties_t *)header->payload.properties.decoded;
+    to->_flags &= ~UNWANTED;
+    for (size_t i = 0; i < ARRAY_LENGTH(TEXTS); i++)
+        if ((to->_flags & TEXTS[i].flag) &&
+            !clone_text(pool, (amqp_bytes_t *)(void *)((char *)to + TEXTS[i].offset)))
+            return false;
+    if (!(to->_flags & AMQP_BASIC_HEADERS_FLAG)) {
+        to->headers = amqp_empty_table;
+        return true;
+    }
+    return clone_headers(pool, header->payload.properties.raw.len, &to->headers);
+}
+
+static enum delivery read_header(struct amqp *amqp, struct amqp_delivery *delivery,
+                                 uint64_t *ret_size, struct error *error)
+{
+    amqp_frame_t frame;
+    enum delivery done = rest_frame(amqp, AMQP_FRAME_HEADER, &frame, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    init_amqp_pool(&delivery->message.pool, DELIVERY_POOL_BYTES);
+    if (!clone_properties(delivery, &frame))
+        return no_memory(error);
+    read_texts(delivery);
+    *ret_size = frame.payload.properties.body_size;
+    return DELIVERY_DONE;
+}
+
+/* amqp_read_message would take a body of any size into memory. */
+static enum delivery read_body(struct amqp *amqp, struct amqp_delivery *delivery, uint64_t size,
+                               struct error *error)
+{
+    uint64_t came = 0;
+    amqp_bytes_t *body = &delivery->message.body;
+    if (!delivery->is_too_large && size > 0) {
+        *body = amqp_bytes_malloc(size);
+        if (!body->bytes)
+            return no_memory(error);
+    }
+    while (came < size) {
+        amqp_frame_t frame;
+        enum delivery done = rest_frame(amqp, AMQP_FRAME_BODY, &frame, error);
+        if (done != DELIVERY_DONE)
+            return done;
+        amqp_bytes_t part = frame.payload.body_fragment;
+        if (part.len > size - came) {
+            error_write(error, "a message is longer than it said");
+            return DELIVERY_DOWN;
+        }
+        if (body->bytes)
+            memcpy((char *)body->bytes + came, part.bytes, part.len);
+        came += part.len;
+        amqp_maybe_release_buffers(amqp->connection);
+    }
+    return DELIVERY_DONE;
+}
+
+static enum delivery read_whole(struct amqp *amqp, const amqp_frame_t *method, size_t size_max,
+                                struct amqp_delivery *delivery, struct error *error)
+{
+    const amqp_basic_deliver_t *deliver = method->payload.method.decoded;
+    uint64_t size = 0;
+    delivery->tag = deliver->delivery_tag;
+    amqp_copy_bytes(delivery->routing_key, sizeof delivery->routing_key, deliver->routing_key);
+    enum delivery done = read_header(amqp, delivery, &size, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    delivery->is_too_large = size > size_max;
+    return read_body(amqp, delivery, size, error);
+}
+
+enum delivery amqp_next(struct amqp *amqp, int64_t timeout_ms, size_t size_max,
+                        struct amqp_delivery **ret_delivery, struct error *error)
+{
+    amqp_frame_t frame;
+    bool came = false;
+    amqp_maybe_release_buffers(amqp->connection);
+    enum delivery done = next_frame(amqp, timeout_ms, &frame, &came, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    if (came && is_method(&frame, AMQP_BASIC_CANCEL_METHOD)) {
+        error_write(error, "the broker cancelled the consumer: is the queue gone?");
+        return DELIVERY_DOWN;
+    }
+    if (!came || !is_method(&frame, AMQP_BASIC_DELIVER_METHOD)) {
+        *ret_delivery = NULL;
+        return DELIVERY_DONE;
+    }
+    struct amqp_delivery *delivery = calloc(1, sizeof *delivery);
+    if (!delivery)
+        return no_memory(error);
+    done = read_whole(amqp, &frame, size_max, delivery, error);
+    if (done == DELIVERY_DONE)
+        *ret_delivery = delivery;
+    else
+        amqp_delivery_free(delivery);
+    return done;
+}
+
+const char *amqp_delivery_id(const struct amqp_delivery *delivery)
+{
+    return delivery->id;
+}
+
+const char *amqp_delivery_type(const struct amqp_delivery *delivery)
+{
+    return delivery->type;
+}
+
+const char *amqp_delivery_app_id(const struct amqp_delivery *delivery)
+{
+    return delivery->app_id;
+}
+
+const char *amqp_delivery_user_id(const struct amqp_delivery *delivery)
+{
+    return delivery->user_id;
+}
+
+const char *amqp_delivery_body(const struct amqp_delivery *delivery, size_t *ret_size)
+{
+    *ret_size = delivery->message.body.len;
+    return delivery->message.body.len ? delivery->message.body.bytes : "";
+}
+
+bool amqp_delivery_is_too_large(const struct amqp_delivery *delivery)
+{
+    return delivery->is_too_large;
+}
+
+static enum delivery publish_again(struct amqp *amqp, const char *exchange, const char *key,
+                                   amqp_basic_properties_t properties, amqp_bytes_t body,
+                                   struct error *error)
+{
+    properties._flags &= ~UNWANTED;
+    amqp_begin_call(amqp);
+    int status = amqp_basic_publish(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(exchange),
+                                    amqp_cstring_bytes(key), 1, 0, &properties, body);
+    amqp_end_call(amqp);
+    if (status != AMQP_STATUS_OK)
+        return amqp_fail_status("publishing", status, error);
+    return amqp_await_confirm(amqp, amqp->next_tag++, error);
+}
+
+enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
+                           const char *exchange, const char *key, struct error *error)
+{
+    return publish_again(amqp, exchange, key, delivery->message.properties, delivery->message.body,
+                         error);
+}
+
+static bool is_own_header(const amqp_table_entry_t *entry, const amqp_table_entry_t *own)
+{
+    for (size_t i = 0; i < OWN_HEADERS; i++)
+        if (entry->key.len == own[i].key.len &&
+            memcmp(entry->key.bytes, own[i].key.bytes, entry->key.len) == 0)
+            return true;
+    return false;
+}
+
+enum delivery amqp_dead_letter(struct amqp *amqp, const struct amqp_delivery *delivery,
+                               const struct amqp_refusal *refusal, struct error *error)
+{
+    const amqp_table_entry_t own[OWN_HEADERS] = {
+        amqp_text_entry("x-reason", refusal->reason),
+        amqp_number_entry("x-attempts", 1),
+        amqp_text_entry("x-original-routing-key", delivery->routing_key),
+        amqp_text_entry("x-refused-by", refusal->queue),
+    };
+    amqp_basic_properties_t properties = delivery->message.properties;
+    const amqp_table_t *foreign = &delivery->message.properties.headers;
+    size_t count = OWN_HEADERS, room = count + (size_t)foreign->num_entries;
+    amqp_table_entry_t *entries = calloc(room, sizeof *entries);
+    if (!entries)
+        return no_memory(error);
+    memcpy(entries, own, sizeof own);
+    for (int i = 0; i < foreign->num_entries; i++)
+        if (!is_own_header(&foreign->entries[i], own))
+            entries[count++] = foreign->entries[i];
+    properties.headers = (amqp_table_t){(int)count, entries};
+    properties._flags |= AMQP_BASIC_HEADERS_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG;
+    properties.delivery_mode = AMQP_PERSISTENT;
+    if (refusal->without_user)
+        properties._flags &= ~(amqp_flags_t)AMQP_BASIC_USER_ID_FLAG;
+    enum delivery done = publish_again(amqp, refusal->exchange, refusal->key, properties,
+                                       delivery->message.body, error);
+    free(entries);
+    return done;
+}
+
+static enum delivery acknowledge(struct amqp *amqp, uint64_t tag, bool multiple,
+                                 struct error *error)
+{
+    amqp_begin_call(amqp);
+    int status = amqp_basic_ack(amqp->connection, AMQP_CHANNEL, tag, multiple);
+    amqp_end_call(amqp);
+    return status == AMQP_STATUS_OK ? DELIVERY_DONE
+                                    : amqp_fail_status("acknowledging", status, error);
+}
+
+enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
+                               struct error *error)
+{
+    return acknowledge(amqp, delivery->tag, false, error);
+}
+
+enum delivery amqp_acknowledge_through(struct amqp *amqp, const struct amqp_delivery *delivery,
+                                       struct error *error)
+{
+    return acknowledge(amqp, delivery->tag, true, error);
+}
+
+static enum delivery refuse(struct amqp *amqp, uint64_t tag, bool requeue, const char *what,
+                            struct error *error)
+{
+    amqp_begin_call(amqp);
+    int status = amqp_basic_nack(amqp->connection, AMQP_CHANNEL, tag, 0, requeue);
+    amqp_end_call(amqp);
+    return status == AMQP_STATUS_OK ? DELIVERY_DONE : amqp_fail_status(what, status, error);
+}
+
+enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
+                             struct error *error)
+{
+    return refuse(amqp, delivery->tag, true, "giving back", error);
+}
+
+enum delivery amqp_reject(struct amqp *amqp, const struct amqp_delivery *delivery,
+                          struct error *error)
+{
+    return refuse(amqp, delivery->tag, false, "rejecting", error);
+}

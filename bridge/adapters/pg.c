@@ -1,0 +1,318 @@
+#include "bridge/adapters/pg.h"
+
+#include <assert.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/config/secret.h"
+
+enum { NUMBER_SIZE = 12 };
+
+struct pg {
+    struct pg_options options;
+    PGconn *connection;
+    bool lost; /* there is no use in waiting for anything more */
+    char sqlstate[PG_SQLSTATE_SIZE];
+};
+
+/* The sessions' own limits, so that nothing of ours hangs on the server either. A pooler in
+ * transaction mode refuses start-up options, so they are set in each transaction that needs them.
+ */
+static const char *const KEYWORDS[] = {
+    "dbname",           "password",         "application_name",
+    "connect_timeout",  "keepalives_idle",  "keepalives_interval",
+    "keepalives_count", "tcp_user_timeout", NULL};
+
+/* libpq's messages end with a newline, and some go on with hints. */
+static void write_first_line(struct error *error, const char *what, const char *message)
+{
+    error_write(error, "%s: %.*s", what, (int)strcspn(message, "\n"), message);
+}
+
+static enum delivery fail_down(const struct pg *pg, const char *what, struct error *error)
+{
+    write_first_line(error, what, PQerrorMessage(pg->connection));
+    return DELIVERY_DOWN;
+}
+
+/* Waits until the socket can be read or written; false after a whole deadline of silence, or when
+ * it is time to break off. A slow line that moves is no broken one. */
+static bool wait_for_socket(const struct pg *pg, short events)
+{
+    struct pollfd ends[] = {
+        {.fd = PQsocket(pg->connection), .events = events},
+        {.fd = pg->options.break_off ? pg->options.break_off->descriptor : -1, .events = POLLIN}};
+    return poll(ends, ARRAY_LENGTH(ends), (int)pg->options.deadline_ms) > 0 && ends[1].revents == 0;
+}
+
+static enum delivery finish_connecting(const struct pg *pg, struct error *error)
+{
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    if (PQstatus(pg->connection) == CONNECTION_BAD)
+        return fail_down(pg, "connecting", error);
+    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
+        if (!wait_for_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
+            error_write(error, "connecting: no answer in time");
+            return DELIVERY_DOWN;
+        }
+        status = PQconnectPoll(pg->connection);
+    }
+    if (status != PGRES_POLLING_OK)
+        return fail_down(pg, "connecting", error);
+    PQsetnonblocking(pg->connection, 1);
+    return DELIVERY_DONE;
+}
+
+/* The server's notices would go to standard error, in the middle of the log. */
+static void drop_notice(void *context, const PGresult *notice)
+{
+    (void)context;
+    (void)notice;
+}
+
+static bool is_number(const char *text)
+{
+    return text[strspn(text, "0123456789,")] == '\0';
+}
+
+/* Is this part what it should be, and not a piece of a password that wasn't percent-encoded? */
+static bool is_sound(const PQconninfoOption *part)
+{
+    if (!part->val)
+        return true;
+    if (strcmp(part->keyword, "port") == 0)
+        return is_number(part->val);
+    return strcmp(part->keyword, "host") != 0 || !strchr(part->val, '@');
+}
+
+/* libpq's own words about a URL that it can't read, or reads wrongly, quote it, password and all.
+ */
+static enum delivery check_url(const char *url, struct error *error)
+{
+    char *ignored = NULL;
+    PQconninfoOption *parts = PQconninfoParse(url, &ignored);
+    bool sound = parts != NULL;
+    for (PQconninfoOption *part = parts; part && part->keyword; part++)
+        sound = sound && is_sound(part);
+    PQfreemem(ignored);
+    PQconninfoFree(parts);
+    if (sound)
+        return DELIVERY_DONE;
+    error_write(error, "postgres_url can't be read; special characters in its user or password "
+                       "must be percent-encoded");
+    return DELIVERY_DOWN;
+}
+
+static enum delivery start_connecting(struct pg *pg, struct error *error)
+{
+    const struct pg_options *options = &pg->options;
+    CLEANUP(secret_forget) char *password = NULL;
+    if (options->password_file &&
+        secret_read(options->password_file, error, &password) != RESULT_OK)
+        return DELIVERY_DOWN;
+    const char *const values[] = {
+        options->url, password, options->application_name, "10", "10", "5", "3", "15000", NULL};
+    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
+    PQsetNoticeReceiver(pg->connection, drop_notice, NULL); /* a server that ends may say so now */
+    return pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+}
+
+enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, struct error *error)
+{
+    struct pg *pg = calloc(1, sizeof *pg);
+    if (!pg) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
+    pg->options = *options;
+    enum delivery done = check_url(options->url, error);
+    if (done == DELIVERY_DONE)
+        done = start_connecting(pg, error);
+    if (done != DELIVERY_DONE) {
+        pg_close(pg);
+        return done;
+    }
+    secret_warn_file(options->password_file);
+    *ret_pg = pg;
+    return DELIVERY_DONE;
+}
+
+void pg_close(struct pg *pg)
+{
+    if (!pg)
+        return;
+    PQfinish(pg->connection);
+    free(pg);
+}
+
+static bool flush_query(const struct pg *pg)
+{
+    int left;
+    while ((left = PQflush(pg->connection)) > 0) {
+        if (!wait_for_socket(pg, POLLIN | POLLOUT) || !PQconsumeInput(pg->connection))
+            return false;
+    }
+    return left == 0;
+}
+
+/* The next result; NULL with *ret_lost when the peer doesn't answer in time. */
+static PGresult *next_result(const struct pg *pg, bool *ret_lost)
+{
+    while (PQisBusy(pg->connection)) {
+        if (!wait_for_socket(pg, POLLIN) || !PQconsumeInput(pg->connection)) {
+            *ret_lost = true;
+            return NULL;
+        }
+    }
+    return PQgetResult(pg->connection);
+}
+
+/* 40: the transaction must be run again; 22, 23: the data will never do (PostgreSQL, appendix A).
+ */
+static enum delivery judge(const char *sqlstate)
+{
+    if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
+        return DELIVERY_TRANSIENT;
+    if (strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0)
+        return DELIVERY_REFUSED;
+    return DELIVERY_DOWN;
+}
+
+static enum delivery judge_result(struct pg *pg, const PGresult *result, struct error *error)
+{
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return DELIVERY_DONE;
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    snprintf(pg->sqlstate, sizeof pg->sqlstate, "%s", sqlstate ? sqlstate : "");
+    write_first_line(error, pg->sqlstate, PQresultErrorMessage(result));
+    return judge(pg->sqlstate);
+}
+
+static enum delivery fail_lost(struct pg *pg, struct error *error)
+{
+    pg->lost = true;
+    error_write(error, "the connection was lost or gave no answer in time");
+    return DELIVERY_DOWN;
+}
+
+/* Reads every result of what was sent; keeps the last that has rows. */
+static enum delivery read_results(struct pg *pg, PGresult **ret_rows, struct error *error)
+{
+    enum delivery done = DELIVERY_DONE;
+    PGresult *result;
+    bool lost = false;
+    while (!lost && (result = next_result(pg, &lost)) != NULL) {
+        if (done == DELIVERY_DONE)
+            done = judge_result(pg, result, error);
+        if (done == DELIVERY_DONE && ret_rows && PQresultStatus(result) == PGRES_TUPLES_OK) {
+            PQclear(*ret_rows);
+            *ret_rows = result;
+        } else {
+            PQclear(result);
+        }
+    }
+    pg->lost = pg->lost || lost;
+    return lost && done == DELIVERY_DONE ? fail_lost(pg, error) : done;
+}
+
+/* Two statements in one round trip, which makes them one transaction: the first sets the limit that
+ * the server holds the second to, and which ends with it. */
+static bool send_limited(struct pg *pg, const char *sql, int count, const char *const values[])
+{
+    static const char LIMIT[] = "SELECT set_config('statement_timeout', $1, true)";
+    char limit[NUMBER_SIZE];
+    snprintf(limit, sizeof limit, "%d", PG_STATEMENT_LIMIT_MS);
+    const char *const limits[] = {limit};
+    return PQenterPipelineMode(pg->connection) &&
+           PQsendQueryParams(pg->connection, LIMIT, 1, NULL, limits, NULL, NULL, 0) &&
+           PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0) &&
+           PQpipelineSync(pg->connection);
+}
+
+/* What follows the two statements' own results: the server is ready for more. */
+static enum delivery read_sync(struct pg *pg, struct error *error)
+{
+    bool lost = false;
+    PGresult *sync = next_result(pg, &lost);
+    bool in_step = !lost && PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    PQclear(sync);
+    return in_step && PQexitPipelineMode(pg->connection) ? DELIVERY_DONE : fail_lost(pg, error);
+}
+
+enum delivery pg_run(struct pg *pg, const char *sql, size_t count, const char *const values[],
+                     struct pg_rows **ret_rows, struct error *error)
+{
+    PGresult *rows = NULL;
+    struct error unused = {0};
+    assert(count <= PG_PARAMETERS_MAX);
+    pg->sqlstate[0] = '\0';
+    if (!send_limited(pg, sql, (int)count, values))
+        return fail_down(pg, "sending", error);
+    if (!flush_query(pg))
+        return fail_lost(pg, error);
+    enum delivery done = read_results(pg, NULL, error);
+    if (done == DELIVERY_DONE)
+        done = read_results(pg, &rows, error);
+    else if (!pg->lost) /* only says that it wasn't run */
+        (void)!read_results(pg, NULL, &unused);
+    if (!pg->lost && read_sync(pg, done == DELIVERY_DONE ? error : &unused) != DELIVERY_DONE)
+        done = DELIVERY_DOWN;
+    if (done == DELIVERY_DONE && ret_rows)
+        *ret_rows = (struct pg_rows *)rows;
+    else
+        PQclear(rows);
+    return done;
+}
+
+enum delivery pg_run_script(struct pg *pg, const char *sql, struct error *error)
+{
+    pg->sqlstate[0] = '\0';
+    if (!PQsendQuery(pg->connection, sql))
+        return fail_down(pg, "sending", error);
+    return flush_query(pg) ? read_results(pg, NULL, error) : fail_lost(pg, error);
+}
+
+const char *pg_sqlstate(const struct pg *pg)
+{
+    return pg->sqlstate;
+}
+
+bool pg_is_alive(struct pg *pg)
+{
+    return PQconsumeInput(pg->connection) && PQstatus(pg->connection) == CONNECTION_OK;
+}
+
+/* `struct pg_rows` is libpq's result under a name of our own. */
+static const PGresult *result_of(const struct pg_rows *rows)
+{
+    return (const PGresult *)rows;
+}
+
+size_t pg_row_count(const struct pg_rows *rows)
+{
+    return rows ? (size_t)PQntuples(result_of(rows)) : 0;
+}
+
+const char *pg_text(const struct pg_rows *rows, size_t row, int column)
+{
+    return PQgetvalue(result_of(rows), (int)row, column);
+}
+
+bool pg_is_null(const struct pg_rows *rows, size_t row, int column)
+{
+    return PQgetisnull(result_of(rows), (int)row, column) != 0;
+}
+
+int64_t pg_int(const struct pg_rows *rows, size_t row, int column)
+{
+    return strtoll(pg_text(rows, row, column), NULL, 10);
+}
+
+void pg_free_rows(struct pg_rows *rows)
+{
+    PQclear((PGresult *)rows);
+}

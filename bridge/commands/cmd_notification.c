@@ -1,0 +1,258 @@
+/* bridge notification [run] | list | retry: tells customers about their orders. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bridge/commands/commands.h"
+#include "bridge/commands/notification_settings.h"
+#include "bridge/commands/run_service.h"
+#include "bridge/commands/sinks.h"
+#include "bridge/notification/notification_intake.h"
+
+enum { JSON_MAX = 16 << 20, CHANNELS_SIZE_MAX = 256 };
+
+/* The running service. A pointer to it is one to its first member, which is what NOTIFICATION_OPS
+ * takes: service and consumer share one `self`. */
+struct desk {
+    struct notification_intake intake;
+    struct settings *settings;
+    struct channel_options channel;
+    bool channels[CHANNEL_COUNT];
+    struct notification_texts texts;
+    struct notifier *notifier;
+};
+
+static enum result start(void *self, const struct pg_options *postgres, struct error *error)
+{
+    struct desk *desk = self;
+    const struct notifier_options options = {.channel = &desk->channel,
+                                             .retry_ms = desk->settings->notification_retry_ms,
+                                             .postgres = postgres,
+                                             .texts = &desk->texts,
+                                             .channels = desk->channels,
+                                             .clock = &clock_system,
+                                             .random = &random_system};
+    enum result result = notifier_start(&options, &desk->notifier, error);
+    if (result == RESULT_OK)
+        atomic_store(&desk->intake.notifier, desk->notifier);
+    return result;
+}
+
+static void put_status(void *self, struct json_writer *writer)
+{
+    struct desk *desk = self;
+    struct notification_counts counts;
+    struct notifier_stats stats;
+    bool counted = notification_intake_counts(&desk->intake, &counts);
+    notifier_stats(desk->notifier, &stats);
+    json_begin_object(writer, "channels");
+    for (int i = 0; i < CHANNEL_COUNT; i++) {
+        if (!desk->channels[i])
+            continue;
+        json_begin_object(writer, channel_name((enum channel_kind)i));
+        json_put_int(writer, "sent", stats.sent[i]);
+        json_put_int(writer, "retried", stats.retried[i]);
+        json_put_int(writer, "given_up", stats.given_up[i]);
+        if (counted) {
+            json_put_int(writer, "waiting", counts.waiting[i]);
+            json_put_int(writer, "oldest_waiting_s", counts.oldest_s[i]);
+            json_put_int(writer, "failed", counts.failed[i]);
+        }
+        json_end_object(writer);
+    }
+    json_end_object(writer);
+}
+
+static void put_metric(const struct desk *desk, struct buf *text, const char *name,
+                       const char *type, const char *help,
+                       const int64_t values[static CHANNEL_COUNT])
+{
+    buf_append_format(text,
+                      "# HELP tillbox_notifications_%s %s\n# TYPE tillbox_notifications_%s %s\n",
+                      name, help, name, type);
+    for (int i = 0; i < CHANNEL_COUNT; i++)
+        if (desk->channels[i])
+            buf_append_format(text, "tillbox_notifications_%s{channel=\"%s\"} %lld\n", name,
+                              channel_name((enum channel_kind)i), (long long)values[i]);
+}
+
+/* What the database was asked for is left out while it isn't there. */
+static void put_metrics(void *self, struct buf *text)
+{
+    struct desk *desk = self;
+    struct notification_counts counts;
+    struct notifier_stats stats;
+    notifier_stats(desk->notifier, &stats);
+    put_metric(desk, text, "sent_total", "counter", "Messages sent.", stats.sent);
+    put_metric(desk, text, "retried_total", "counter", "Tries after the first.", stats.retried);
+    put_metric(desk, text, "given_up_total", "counter", "Messages that failed for good.",
+               stats.given_up);
+    if (!notification_intake_counts(&desk->intake, &counts))
+        return;
+    put_metric(desk, text, "waiting", "gauge", "Messages to be sent.", counts.waiting);
+    put_metric(desk, text, "oldest_waiting_seconds", "gauge", "Age of the oldest of them.",
+               counts.oldest_s);
+    put_metric(desk, text, "failed", "gauge", "Messages that wait for `notification retry`.",
+               counts.failed);
+}
+
+static void write_channels(const struct desk *desk, struct buf *out)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    json_begin_array(&writer, NULL);
+    for (int i = 0; i < CHANNEL_COUNT; i++)
+        if (desk->channels[i])
+            json_put_text(&writer, NULL, channel_name((enum channel_kind)i));
+    json_end_array(&writer);
+}
+
+static enum exit_code serve(struct desk *desk, const struct config_sources *sources)
+{
+    static const struct service_ops SERVES = {
+        .start = start, .put_status = put_status, .put_metrics = put_metrics};
+    struct service service = {.listen = &desk->settings->status_listen,
+                              .consumes = &NOTIFICATION_OPS,
+                              .serves = &SERVES,
+                              .self = desk};
+    struct buf channels;
+    buf_init(&channels, CHANNELS_SIZE_MAX);
+    write_channels(desk, &channels);
+    notification_intake_init(&desk->intake, &clock_system, buf_text(&channels));
+    enum exit_code code = run_service(&service, "status_listen", desk->settings, sources);
+    notifier_stop(desk->notifier);
+    notification_intake_done(&desk->intake);
+    buf_done(&channels);
+    return code;
+}
+
+static enum exit_code run(struct settings *settings, const struct config_sources *sources)
+{
+    struct desk desk = {.settings = settings};
+    struct buf problems;
+    buf_init(&problems, CONFIG_PROBLEMS_MAX);
+    notification_settings_check(settings, sources, &problems, desk.channels);
+    desk.channel = notification_settings_channel(settings);
+    notification_settings_load_texts(settings, sources, &problems, &desk.texts);
+    enum exit_code code = EXIT_USAGE;
+    if (config_verdict(&problems) == RESULT_OK)
+        code = serve(&desk, sources);
+    else
+        fprintf(stderr, "%s", buf_text(&problems));
+    notification_texts_done(&desk.texts);
+    buf_done(&problems);
+    return code;
+}
+
+static void put_column(struct json_writer *writer, const char *name, const struct pg_rows *rows,
+                       size_t row, enum notification_column column)
+{
+    if (pg_is_null(rows, row, (int)column))
+        json_put_null(writer, name);
+    else
+        json_put_text(writer, name, pg_text(rows, row, (int)column));
+}
+
+static void write_row(struct json_writer *writer, const struct pg_rows *rows, size_t row)
+{
+    json_begin_object(writer, NULL);
+    put_column(writer, "created_at", rows, row, NOTIFICATION_AT);
+    put_column(writer, "event_id", rows, row, NOTIFICATION_EVENT_ID);
+    put_column(writer, "channel", rows, row, NOTIFICATION_CHANNEL);
+    put_column(writer, "kind", rows, row, NOTIFICATION_KIND);
+    put_column(writer, "status", rows, row, NOTIFICATION_STATUS);
+    json_put_int(writer, "attempts", pg_int(rows, row, NOTIFICATION_ATTEMPTS));
+    put_column(writer, "device_id", rows, row, NOTIFICATION_DEVICE_ID);
+    json_put_int(writer, "order_id", pg_int(rows, row, NOTIFICATION_ORDER_ID));
+    put_column(writer, "sent_at", rows, row, NOTIFICATION_SENT_AT);
+    put_column(writer, "last_error", rows, row, NOTIFICATION_ERROR);
+    json_end_object(writer);
+}
+
+static void print_json(const struct pg_rows *rows)
+{
+    struct buf text;
+    struct json_writer writer;
+    buf_init(&text, JSON_MAX);
+    json_writer_init(&writer, &text);
+    json_begin_array(&writer, NULL);
+    for (size_t row = 0; row < pg_row_count(rows); row++)
+        write_row(&writer, rows, row);
+    json_end_array(&writer);
+    puts(buf_text(&text));
+    buf_done(&text);
+}
+
+static void print_row(const struct pg_rows *rows, size_t row)
+{
+    printf("%s  %s  %-7s  %-18s  %s order %lld  %s after %lld  %s\n",
+           pg_text(rows, row, NOTIFICATION_AT), pg_text(rows, row, NOTIFICATION_EVENT_ID),
+           pg_text(rows, row, NOTIFICATION_CHANNEL), pg_text(rows, row, NOTIFICATION_KIND),
+           pg_text(rows, row, NOTIFICATION_DEVICE_ID),
+           (long long)pg_int(rows, row, NOTIFICATION_ORDER_ID),
+           pg_text(rows, row, NOTIFICATION_STATUS),
+           (long long)pg_int(rows, row, NOTIFICATION_ATTEMPTS),
+           pg_text(rows, row, NOTIFICATION_ERROR));
+}
+
+static enum delivery list(struct pg *pg, const struct settings *settings, struct error *error)
+{
+    struct pg_rows *rows = NULL;
+    const struct notification_filter filter = {
+        .event_id = settings->id, .only_failed = settings->failed, .limit = settings->limit};
+    enum delivery done = notification_list(pg, &filter, &rows, error);
+    if (done == DELIVERY_DONE && settings->json)
+        print_json(rows);
+    for (size_t row = 0; done == DELIVERY_DONE && !settings->json && row < pg_row_count(rows);
+         row++)
+        print_row(rows, row);
+    if (done == DELIVERY_DONE && !settings->json && pg_row_count(rows) == 0)
+        puts(settings->failed ? "nothing has failed" : "there are no notifications");
+    pg_free_rows(rows);
+    return done;
+}
+
+static enum delivery retry(struct pg *pg, const struct settings *settings, struct error *error)
+{
+    int64_t count = 0;
+    enum delivery done = notification_retry(pg, settings->id, &count, error);
+    if (done == DELIVERY_DONE && settings->json)
+        printf("{\"retried\":%lld}\n", (long long)count);
+    else if (done == DELIVERY_DONE)
+        printf("%lld will be sent again\n", (long long)count);
+    return done;
+}
+
+static enum exit_code ask(const char *word, const struct settings *settings,
+                          enum delivery (*question)(struct pg *, const struct settings *,
+                                                    struct error *))
+{
+    struct error error = {0};
+    struct peers peers;
+    struct pg *pg = NULL;
+    if (!settings->postgres_url) {
+        fprintf(stderr, "notification: postgres_url isn't set\n");
+        return EXIT_USAGE;
+    }
+    peers_init(&peers, settings);
+    enum delivery done = pg_connect(&peers.postgres, &pg, &error);
+    if (done == DELIVERY_DONE)
+        done = question(pg, settings, &error);
+    pg_close(pg);
+    if (done == DELIVERY_DONE)
+        return EXIT_DONE;
+    fprintf(stderr, "notification %s: %s\n", word, error.text);
+    return EXIT_FAILED;
+}
+
+enum exit_code command_notification(struct settings *settings, const struct config_sources *sources)
+{
+    const char *word = program_operand(sources, "run");
+    if (strcmp(word, "run") == 0)
+        return run(settings, sources);
+    if (strcmp(word, "list") == 0)
+        return ask(word, settings, list);
+    if (strcmp(word, "retry") == 0)
+        return ask(word, settings, retry);
+    fprintf(stderr, "notification: \"%s\" is none of run, list, retry\n", word);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,76 @@
+/* bridge status: where every event is, also while the bridge is down. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bridge/commands/commands.h"
+#include "core/clock.h"
+#include "core/journal/delivery_status.h"
+
+enum { JSON_MAX = 64 << 10 };
+
+static void print_json(const struct accounting *accounting)
+{
+    struct buf text;
+    struct json_writer writer;
+    buf_init(&text, JSON_MAX);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer, NULL);
+    json_put_text(&writer, "version", TILLBOX_VERSION);
+    accounting_write(accounting, clock_wall_ms(&clock_system), &writer);
+    json_end_object(&writer);
+    puts(buf_text(&text));
+    buf_done(&text);
+}
+
+static void print_sink(const struct accounting_sink *sink, int64_t now_ms)
+{
+    int64_t age_s = sink->oldest_pending_ms ? (now_ms - sink->oldest_pending_ms) / 1000 : 0;
+    printf("%-9s %-8s  breaker %s, at sequence %lld: %lld delivered, %lld pending", sink->name,
+           sink->state, sink->breaker, (long long)sink->cursor, (long long)sink->delivered,
+           (long long)sink->pending);
+    if (sink->pending > 0)
+        printf(" (the oldest for %lld s)", (long long)age_s);
+    printf(", %lld parked, %lld unaccounted\n", (long long)sink->parked,
+           (long long)sink->unaccounted);
+    if (sink->last_error_at_ms > 0) {
+        char when[CLOCK_TEXT_SIZE];
+        clock_format_utc(sink->last_error_at_ms, when);
+        printf("          last error %s: %s\n", when, sink->last_error);
+    }
+}
+
+static void print_text(const struct accounting *accounting)
+{
+    int64_t now_ms = clock_wall_ms(&clock_system);
+    printf("bridge    %s, journal at sequence %lld\n",
+           accounting->bridge_running ? "running" : "not running", (long long)accounting->head);
+    for (size_t i = 0; i < accounting->sink_count; i++)
+        print_sink(&accounting->sinks[i], now_ms);
+}
+
+static bool needs_person(const struct accounting *accounting)
+{
+    for (size_t i = 0; i < accounting->sink_count; i++)
+        if (strcmp(accounting->sinks[i].state, "stopped") == 0 || accounting->sinks[i].parked > 0 ||
+            accounting->sinks[i].unaccounted != 0)
+            return true;
+    return false;
+}
+
+enum exit_code command_status(struct settings *settings, const struct config_sources *sources)
+{
+    (void)sources;
+    struct error error = {0};
+    struct accounting accounting;
+    enum result result =
+        accounting_read(settings->data_dir, settings->bridge_dir, &accounting, &error);
+    if (result != RESULT_OK) {
+        fprintf(stderr, "status: %s\n", error.text);
+        return EXIT_FAILED;
+    }
+    if (settings->json)
+        print_json(&accounting);
+    else
+        print_text(&accounting);
+    return needs_person(&accounting) ? EXIT_FAILED : EXIT_DONE;
+}

@@ -1,0 +1,44 @@
+#include "bridge/commands/run_service.h"
+
+#include <stdio.h>
+
+#include "bridge/commands/sinks.h"
+#include "core/config/access.h"
+
+static enum result check_service(const struct service *service, const char *listen_option,
+                                 struct settings *settings, const struct config_sources *sources,
+                                 struct buf *problems)
+{
+    if (!settings->postgres_url)
+        config_add_problem(sources, "postgres_url", problems, "isn't set");
+    if (!settings->amqp_url)
+        config_add_problem(sources, "amqp_url", problems, "isn't set");
+    access_load_token(sources, settings->api_token_file, problems, &settings->api_token);
+    access_check_reach(sources, listen_option, service->listen,
+                       settings->api_token_file || settings->api_token, settings->allow_anonymous,
+                       problems);
+    return config_verdict(problems);
+}
+
+enum exit_code run_service(struct service *service, const char *listen_option,
+                           struct settings *settings, const struct config_sources *sources)
+{
+    struct buf problems;
+    struct peers peers;
+    buf_init(&problems, CONFIG_PROBLEMS_MAX);
+    settings_warn(settings);
+    enum result result = check_service(service, listen_option, settings, sources, &problems);
+    if (result != RESULT_OK)
+        fprintf(stderr, "%s", buf_text(&problems));
+    buf_done(&problems);
+    if (result != RESULT_OK)
+        return EXIT_USAGE;
+    peers_init(&peers, settings);
+    peers.postgres.application_name = service->consumes->name;
+    service->postgres = &peers.postgres;
+    service->rabbitmq = &peers.rabbitmq;
+    service->allowed_hosts = &settings->allowed_hosts;
+    service->api_token = settings->api_token;
+    service->box_user_prefix = settings->box_user_prefix;
+    return exit_code_of(service_run(service));
+}

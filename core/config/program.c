@@ -1,0 +1,135 @@
+#include "core/config/program.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* It is another one where the program is installed. */
+static const char *own_name(void)
+{
+    return program_invocation_short_name;
+}
+
+static void print_commands(const struct program *program, FILE *stream)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < program->command_count; i++)
+        if (strlen(program->commands[i].name) > width)
+            width = strlen(program->commands[i].name);
+    for (size_t i = 0; i < program->command_count; i++) {
+        const struct program_command *command = &program->commands[i];
+        fprintf(stream, "  %-*s  ", (int)width, command->name);
+        if (command->operand)
+            fprintf(stream, command->needs_operand ? "%s: " : "[%s]: ", command->operand);
+        fprintf(stream, "%s\n", command->help);
+    }
+}
+
+static void print_help(const struct program *program, FILE *stream)
+{
+    fprintf(stream, "Usage: %s %s [OPTION…]\n\n%s\n\nCommands:\n", own_name(),
+            program->fallback ? "[COMMAND]" : "COMMAND", program->summary);
+    print_commands(program, stream);
+    fprintf(stream, "\nOptions (flag, then variable, then settings file, then default):\n");
+    config_print_options(program->options, stream);
+    fprintf(stream, "\nExit codes:\n");
+    for (size_t i = 0; i < program->exit_count; i++)
+        fprintf(stream, "  %d  %s\n", (int)program->exits[i].code, program->exits[i].text);
+    fprintf(stream, "\nExamples:\n");
+    for (size_t i = 0; i < program->example_count; i++)
+        fprintf(stream, "  %s %s\n", own_name(), program->examples[i]);
+}
+
+static const struct program_command *find_command(const struct program *program, const char *name)
+{
+    for (size_t i = 0; i < program->command_count; i++)
+        if (strcmp(program->commands[i].name, name) == 0)
+            return &program->commands[i];
+    return NULL;
+}
+
+static void check_operands(const struct program_command *command,
+                           const struct config_sources *sources, struct buf *problems)
+{
+    size_t most = command->operand ? 2 : 1;
+    if (sources->operand_count > most)
+        buf_append_format(problems, "%s: \"%s\" is one argument too many\n", command->name,
+                          sources->operands[most]);
+    if (command->needs_operand && sources->operand_count < most)
+        buf_append_format(problems, "%s: %s is missing\n", command->name, command->operand);
+}
+
+/* Adds to the problems what is wrong with the words that are no options. */
+static const struct program_command *named_command(const struct program *program,
+                                                   const struct config_sources *sources,
+                                                   struct buf *problems)
+{
+    const char *name = sources->operand_count > 0 ? sources->operands[0] : program->fallback;
+    if (!name) {
+        buf_append_text(problems, "which command?\n");
+        return NULL;
+    }
+    const struct program_command *command = find_command(program, name);
+    if (command)
+        check_operands(command, sources, problems);
+    else
+        buf_append_format(problems, "\"%s\" is no command\n", name);
+    return command;
+}
+
+static enum exit_code refuse(const struct buf *problems)
+{
+    fprintf(stderr, "%s\n%s --help lists commands and options.\n", buf_text(problems), own_name());
+    return EXIT_USAGE;
+}
+
+static enum exit_code print_version(void)
+{
+    printf("%s %s\n", own_name(), TILLBOX_VERSION);
+    return EXIT_DONE;
+}
+
+const struct program_command *program_choose(const struct program *program,
+                                             const struct program_request *request,
+                                             enum exit_code *ret_code)
+{
+    *ret_code = EXIT_DONE;
+    if (request->help) {
+        print_help(program, stdout);
+        return NULL;
+    }
+    const struct program_command *command = NULL;
+    if (!request->version)
+        command = named_command(program, request->sources, request->problems);
+    if (!request->version && (!command || config_verdict(request->problems) != RESULT_OK)) {
+        *ret_code = refuse(request->problems);
+        return NULL;
+    }
+    if (command && command->main)
+        return command;
+    *ret_code = print_version();
+    return NULL;
+}
+
+enum exit_code program_finish(enum exit_code code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "%s: the answer can't be written: %m\n", own_name());
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
+const char *program_operand(const struct config_sources *sources, const char *fallback)
+{
+    return sources->operand_count > 1 ? sources->operands[1] : fallback;
+}
+
+enum log_level program_log_level(const char *name, const struct config_sources *sources,
+                                 struct buf *problems)
+{
+    enum log_level level = LOG_INFO;
+    if (name && log_level_parse(name, &level) != RESULT_OK)
+        config_add_problem(sources, "log_level", problems,
+                           "\"%s\" is none of debug, info, warn, error", name);
+    return level;
+}

@@ -1,0 +1,46 @@
+#include "core/sd_notify.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+
+/* The answer is left alone: a manager that doesn't listen is no reason not to sell. */
+static void tell(const char *words)
+{
+    (void)sd_notify(0, words);
+}
+
+void notify_ready(void)
+{
+    tell("READY=1");
+}
+
+void notify_stopping(void)
+{
+    tell("STOPPING=1");
+}
+
+void notify_status(const char *format, ...)
+{
+    char status[NOTIFY_STATUS_MAX], words[NOTIFY_STATUS_MAX + sizeof "STATUS="];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(status, sizeof status, format, arguments);
+    va_end(arguments);
+    for (char *at = status; *at; at++)
+        if ((unsigned char)*at < 0x20)
+            *at = ' '; /* a line end would begin another word */
+    snprintf(words, sizeof words, "STATUS=%s", status);
+    tell(words);
+}
+
+int64_t notify_watchdog_ms(void)
+{
+    uint64_t period_us = 0;
+    return sd_watchdog_enabled(0, &period_us) > 0 ? (int64_t)(period_us / 1000) : 0;
+}
+
+void notify_alive(void)
+{
+    tell("WATCHDOG=1");
+}
