@@ -5,7 +5,7 @@
 
 struct accounts {
     pthread_mutex_t lock;
-    struct accounting accounting;
+    struct delivery_status delivery_status;
     enum result result;
     struct error error;
     struct parked_list parked;
@@ -31,10 +31,10 @@ void accounts_free(struct accounts *accounts)
     free(accounts);
 }
 
-static bool has_parked(const struct accounting *accounting)
+static bool has_parked(const struct delivery_status *delivery_status)
 {
-    for (size_t i = 0; i < accounting->sink_count; i++)
-        if (accounting->sinks[i].first_parked > 0)
+    for (size_t i = 0; i < delivery_status->sink_count; i++)
+        if (delivery_status->sinks[i].first_parked > 0)
             return true;
     return false;
 }
@@ -55,25 +55,25 @@ static void refresh_parked(struct accounts *accounts, const char *bridge_dir, bo
 
 void accounts_refresh(struct accounts *accounts, const char *data_dir, const char *bridge_dir)
 {
-    struct accounting accounting = {0};
+    struct delivery_status delivery_status = {0};
     struct error error = {0};
-    enum result result = accounting_read(data_dir, bridge_dir, &accounting, &error);
+    enum result result = delivery_status_read(data_dir, bridge_dir, &delivery_status, &error);
     pthread_mutex_lock(&accounts->lock);
-    accounts->accounting = accounting;
+    accounts->delivery_status = delivery_status;
     accounts->result = result;
     accounts->error = error;
     pthread_mutex_unlock(&accounts->lock);
     if (result == RESULT_OK)
-        refresh_parked(accounts, bridge_dir, has_parked(&accounting));
+        refresh_parked(accounts, bridge_dir, has_parked(&delivery_status));
 }
 
-enum result accounts_get(struct accounts *accounts, struct accounting *ret_accounting,
+enum result accounts_get(struct accounts *accounts, struct delivery_status *ret_accounting,
                          struct error *error)
 {
     pthread_mutex_lock(&accounts->lock);
     enum result result = accounts->result;
     if (result == RESULT_OK)
-        *ret_accounting = accounts->accounting;
+        *ret_accounting = accounts->delivery_status;
     else
         error_write(error, "%s", accounts->error.text);
     pthread_mutex_unlock(&accounts->lock);

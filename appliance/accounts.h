@@ -15,8 +15,8 @@ void accounts_free(struct accounts *accounts);
 void accounts_refresh(struct accounts *accounts, const char *data_dir, const char *bridge_dir);
 
 /* What the last reading gave. From any thread. */
-MUST_CHECK enum result accounts_get(struct accounts *accounts, struct accounting *ret_accounting,
-                                    struct error *error);
+MUST_CHECK enum result accounts_get(struct accounts *accounts,
+                                    struct delivery_status *ret_accounting, struct error *error);
 MUST_CHECK enum result accounts_get_parked(struct accounts *accounts, struct parked_list *ret_list,
                                            struct error *error);
 

@@ -22,7 +22,7 @@ bool api_can_write(const struct api *api)
     return commits.healthy && journal_check_files(api->journal, &ignored) == RESULT_OK;
 }
 
-/* How the box is. The journal decides whether it is ready; head office never does. */
+/* How the box is. The journal decides whether it is ready; head running never does. */
 struct health {
     struct committer_stats commits;
     bool writable;
@@ -148,15 +148,15 @@ static void put_stock_check(struct json_writer *writer, const struct api *api)
     json_end_object(writer);
 }
 
-/* Where the events are on their way to head office; the bridge may be down, or never have been
+/* Where the events are on their way to head running; the bridge may be down, or never have been
  * here. */
 static void put_bridge(struct json_writer *writer, const struct api *api)
 {
-    struct accounting accounting;
+    struct delivery_status delivery_status;
     struct error error = {0};
     json_begin_object(writer, "bridge");
-    if (accounts_get(api->accounts, &accounting, &error) == RESULT_OK)
-        accounting_write(&accounting, clock_wall_ms(api->clock), writer);
+    if (accounts_get(api->accounts, &delivery_status, &error) == RESULT_OK)
+        delivery_status_write(&delivery_status, clock_wall_ms(api->clock), writer);
     else
         json_put_text(writer, "error", error.text);
     json_end_object(writer);

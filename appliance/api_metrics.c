@@ -106,9 +106,9 @@ static void put_stock_checks(struct buf *out, const struct api *api)
 
 static void put_bridge(struct buf *out, const struct api *api)
 {
-    struct accounting accounting;
-    if (accounts_get(api->accounts, &accounting, NULL) == RESULT_OK)
-        accounting_write_metrics(&accounting, clock_wall_ms(api->clock), out);
+    struct delivery_status delivery_status;
+    if (accounts_get(api->accounts, &delivery_status, NULL) == RESULT_OK)
+        delivery_status_write_metrics(&delivery_status, clock_wall_ms(api->clock), out);
 }
 
 void api_get_metrics(struct service *service, struct http_exchange *exchange, int64_t id)

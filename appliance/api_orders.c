@@ -6,10 +6,10 @@
 
 enum { PREFIX_SIZE = 32 };
 
-static void read_line(struct form *form, struct order_line *line)
+static void read_line(struct request_body *form, struct order_line *line)
 {
-    form_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &line->product_id);
-    form_integer(form, "quantity", FORM_REQUIRED, 1, ORDER_QUANTITY_MAX, &line->quantity);
+    request_body_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &line->product_id);
+    request_body_integer(form, "quantity", FORM_REQUIRED, 1, ORDER_QUANTITY_MAX, &line->quantity);
 }
 
 static enum result read_items(const struct json *items, struct order *order,
@@ -23,37 +23,38 @@ static enum result read_items(const struct json *items, struct order *order,
         return result;
     size_t index = 0;
     for (const struct json *item = json_first(items); item; item = json_next(item), index++) {
-        struct form form;
+        struct request_body form;
         char prefix[PREFIX_SIZE];
         snprintf(prefix, sizeof prefix, "items[%zu].", index);
-        form_open(&form, item, prefix, errors);
+        request_body_open(&form, item, prefix, errors);
         read_line(&form, &order->lines[index]);
-        form_close(&form);
+        request_body_close(&form);
     }
     return RESULT_OK;
 }
 
 /* Which of the two was meant? */
-static void refuse_both_forms(struct form *form)
+static void refuse_both_forms(struct request_body *form)
 {
     static const char WHY[] = "belongs into items, or items must go";
-    form_refuse_member(form, "product_id", WHY);
-    form_refuse_member(form, "quantity", WHY);
+    request_body_refuse_member(form, "product_id", WHY);
+    request_body_refuse_member(form, "quantity", WHY);
 }
 
 /* One line in the order itself, or any number of them in `items`. */
 static enum result read_order(const struct json *body, struct command *command,
                               struct field_errors *errors)
 {
-    struct form form;
+    struct request_body form;
     struct order *order = &command->input.order;
     int64_t user_id = 0;
     enum result result = RESULT_OK;
-    form_open(&form, body, "", errors);
-    form_integer(&form, "user_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &user_id);
+    request_body_open(&form, body, "", errors);
+    request_body_integer(&form, "user_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &user_id);
     command->order_is_list = form.object && json_member(body, "items");
     if (command->order_is_list) {
-        const struct json *items = form_array(&form, "items", FORM_REQUIRED, 1, ORDER_LINES_MAX);
+        const struct json *items =
+            request_body_array(&form, "items", FORM_REQUIRED, 1, ORDER_LINES_MAX);
         result = items ? read_items(items, order, errors) : RESULT_OK;
         refuse_both_forms(&form);
     } else {
@@ -61,7 +62,7 @@ static enum result read_order(const struct json *body, struct command *command,
         if (result == RESULT_OK)
             read_line(&form, &order->lines[0]);
     }
-    form_close(&form);
+    request_body_close(&form);
     order->user_id = user_id;
     return result;
 }
@@ -90,15 +91,15 @@ void api_post_orders(struct service *service, struct http_exchange *exchange, in
 static bool accept_empty_body(struct http_exchange *exchange)
 {
     struct field_errors errors;
-    struct form form;
+    struct request_body form;
     if (http_exchange_body(exchange)->size == 0)
         return true;
     struct json *body = http_parse_body(exchange);
     if (!body)
         return false;
     field_errors_init(&errors);
-    form_open(&form, body, "", &errors);
-    form_close(&form);
+    request_body_open(&form, body, "", &errors);
+    request_body_close(&form);
     json_free(body);
     bool good = errors.count == 0;
     if (!good)

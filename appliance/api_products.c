@@ -19,17 +19,18 @@ static void copy_text(char *ret_text, size_t size, const char *text)
 static void read_product(const struct json *body, struct command *command,
                          struct field_errors *errors)
 {
-    struct form form;
+    struct request_body form;
     struct product *product = &command->input.product;
     const char *name = NULL, *sku = NULL;
-    form_open(&form, body, "", errors);
-    form_text(&form, "product_name", FORM_REQUIRED, 1, PRODUCT_NAME_MAX, &name);
-    form_integer(&form, "stock", FORM_REQUIRED, 0, STOCK_MAX, &product->stock);
-    form_integer(&form, "price", FORM_OPTIONAL, 0, PRODUCT_PRICE_MAX_MINOR, &product->price_minor);
-    form_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
-    form_refuse_blank(&form, "product_name", name);
-    form_refuse_blank(&form, "sku", sku);
-    form_close(&form);
+    request_body_open(&form, body, "", errors);
+    request_body_text(&form, "product_name", FORM_REQUIRED, 1, PRODUCT_NAME_MAX, &name);
+    request_body_integer(&form, "stock", FORM_REQUIRED, 0, STOCK_MAX, &product->stock);
+    request_body_integer(&form, "price", FORM_OPTIONAL, 0, PRODUCT_PRICE_MAX_MINOR,
+                         &product->price_minor);
+    request_body_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
+    request_body_refuse_blank(&form, "product_name", name);
+    request_body_refuse_blank(&form, "sku", sku);
+    request_body_close(&form);
     copy_text(product->name, sizeof product->name, name);
     copy_text(product->sku, sizeof product->sku, sku);
 }
@@ -37,17 +38,18 @@ static void read_product(const struct json *body, struct command *command,
 static void read_change(const struct json *body, struct command *command,
                         struct field_errors *errors)
 {
-    struct form form;
+    struct request_body form;
     struct product_change *change = &command->input.change;
     const char *name = NULL, *sku = NULL;
-    form_open(&form, body, "", errors);
-    change->has_name = form_text(&form, "product_name", FORM_OPTIONAL, 1, PRODUCT_NAME_MAX, &name);
-    change->has_price = form_integer(&form, "price", FORM_OPTIONAL, 0, PRODUCT_PRICE_MAX_MINOR,
-                                     &change->to.price_minor);
-    change->has_sku = form_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
-    form_refuse_blank(&form, "product_name", name);
-    form_refuse_blank(&form, "sku", sku);
-    form_close(&form);
+    request_body_open(&form, body, "", errors);
+    change->has_name =
+        request_body_text(&form, "product_name", FORM_OPTIONAL, 1, PRODUCT_NAME_MAX, &name);
+    change->has_price = request_body_integer(&form, "price", FORM_OPTIONAL, 0,
+                                             PRODUCT_PRICE_MAX_MINOR, &change->to.price_minor);
+    change->has_sku = request_body_text_or_null(&form, "sku", 1, PRODUCT_SKU_MAX, &sku);
+    request_body_refuse_blank(&form, "product_name", name);
+    request_body_refuse_blank(&form, "sku", sku);
+    request_body_close(&form);
     copy_text(change->to.name, sizeof change->to.name, name);
     copy_text(change->to.sku, sizeof change->to.sku, sku);
     if (errors->count == 0 && !change->has_name && !change->has_price && !change->has_sku)
@@ -57,15 +59,15 @@ static void read_change(const struct json *body, struct command *command,
 static void read_adjustment(const struct json *body, struct command *command,
                             struct field_errors *errors)
 {
-    struct form form;
+    struct request_body form;
     struct stock_adjustment *adjustment = &command->input.adjustment;
     const char *reason = NULL;
-    form_open(&form, body, "", errors);
-    bool has_delta =
-        form_integer(&form, "delta", FORM_REQUIRED, -STOCK_MAX, STOCK_MAX, &adjustment->delta);
-    form_text(&form, "reason", FORM_REQUIRED, 1, REASON_MAX, &reason);
-    form_refuse_blank(&form, "reason", reason);
-    form_close(&form);
+    request_body_open(&form, body, "", errors);
+    bool has_delta = request_body_integer(&form, "delta", FORM_REQUIRED, -STOCK_MAX, STOCK_MAX,
+                                          &adjustment->delta);
+    request_body_text(&form, "reason", FORM_REQUIRED, 1, REASON_MAX, &reason);
+    request_body_refuse_blank(&form, "reason", reason);
+    request_body_close(&form);
     if (has_delta && adjustment->delta == 0)
         field_errors_add(errors, "delta", "must not be 0");
     copy_text(adjustment->reason, sizeof adjustment->reason, reason);

@@ -34,7 +34,7 @@ static const int64_t DAY_MS = 86400000;
 struct appliance {
     struct api api;
     struct settings *settings;
-    struct nudger *nudger;
+    struct wakeup *wakeup;
     struct watchdog watchdog;
     atomic_bool flush_failed;
     bool files_missing; /* the journal's; told once */
@@ -44,7 +44,7 @@ struct appliance {
 static void on_commit(void *context)
 {
     const struct appliance *appliance = context;
-    nudge(appliance->nudger);
+    wakeup_send(appliance->wakeup);
 }
 
 /* In the committer's thread. */
@@ -62,7 +62,7 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < DESCRIPTORS)
-        LOG(LOG_WARN, "descriptors.few", LOG_INT("limit", (int64_t)limit.rlim_cur),
+        LOG(LOG_WARN, "fd.low", LOG_INT("limit", (int64_t)limit.rlim_cur),
             LOG_INT("wanted", DESCRIPTORS));
 }
 
@@ -123,7 +123,7 @@ static enum result start_committer(struct appliance *appliance, struct error *er
         .on_fatal = on_fatal,
         .context = appliance,
     };
-    enum result result = nudger_new(appliance->settings->bridge_dir, &appliance->nudger, error);
+    enum result result = wakeup_new(appliance->settings->bridge_dir, &appliance->wakeup, error);
     if (result != RESULT_OK)
         return result;
     return committer_start(&options, &api->committer, error);
@@ -139,8 +139,8 @@ static enum result start_stock_check(struct appliance *appliance, struct error *
                    .timeout_ms = settings->inventory_timeout_ms,
                    .clock = &clock_system,
                    .random = &random_system},
-        .trip_after = (int)settings->inventory_failures,
-        .cool_down_ms = settings->inventory_cool_down_ms,
+        .trip_after = (int)settings->inventory_breaker_threshold,
+        .cool_down_ms = settings->inventory_breaker_reset_ms,
         .on_checked = api_on_checked,
         .context = &appliance->api,
     };
@@ -207,20 +207,20 @@ static void log_ready(const struct appliance *appliance)
         LOG_INT("inventory_port", http_server_port(api->services[1].server)));
 }
 
-/* Head office has them, and they are old: the journal may let go of them. */
+/* Head running has them, and they are old: the journal may let go of them. */
 static void retire_events(struct appliance *appliance)
 {
-    struct accounting accounting;
+    struct delivery_status delivery_status;
     struct error error = {0};
     int64_t days = appliance->settings->retention_days;
     if (days == 0)
         return;
-    enum result result = accounts_get(appliance->api.accounts, &accounting, &error);
+    enum result result = accounts_get(appliance->api.accounts, &delivery_status, &error);
     if (result != RESULT_OK) {
         LOG(LOG_WARN, "retention.skipped", LOG_TEXT("error", error.text));
         return;
     }
-    int64_t watermark = accounting_watermark(&accounting);
+    int64_t watermark = delivery_status_watermark(&delivery_status);
     if (watermark > 0)
         committer_retire_events(appliance->api.committer, watermark,
                                 clock_wall_ms(&clock_system) - days * DAY_MS);
@@ -230,15 +230,15 @@ static void retire_events(struct appliance *appliance)
 static void tell_status(struct appliance *appliance)
 {
     const struct api *api = &appliance->api;
-    struct accounting accounting = {0};
+    struct delivery_status delivery_status = {0};
     struct error error = {0};
     int64_t backlog = 0;
-    if (accounts_get(api->accounts, &accounting, &error) == RESULT_OK)
-        backlog = accounting_backlog(&accounting);
-    notify_status("selling on port %u; %lld events, %lld on their way to head office; disk %s",
-                  http_server_port(api->services[0].server),
-                  (long long)journal_head(api->journal).sequence, (long long)backlog,
-                  disk_stage_text(disk_stage(api->disk)));
+    if (accounts_get(api->accounts, &delivery_status, &error) == RESULT_OK)
+        backlog = delivery_status_backlog(&delivery_status);
+    sd_notify_status("selling on port %u; %lld events, %lld on their way to head office; disk %s",
+                     http_server_port(api->services[0].server),
+                     (long long)journal_head(api->journal).sequence, (long long)backlog,
+                     disk_stage_text(disk_stage(api->disk)));
 }
 
 static bool committer_moves(void *context)
@@ -251,7 +251,7 @@ static bool server_moves(void *context)
     return http_server_has_moved(context);
 }
 
-/* All that a sale goes through. Head office is none of it. */
+/* All that a sale goes through. Head running is none of it. */
 static void start_watchdog(struct appliance *appliance)
 {
     struct api *api = &appliance->api;
@@ -264,15 +264,15 @@ static void start_watchdog(struct appliance *appliance)
 static void add_history(const struct api *api)
 {
     struct committer_stats stats;
-    struct accounting accounting;
+    struct delivery_status delivery_status;
     committer_stats(api->committer, &stats);
     struct history_totals totals = {
         .sales = (int64_t)stats.events[COMMAND_CREATE_ORDER],
         .cancellations = (int64_t)stats.events[COMMAND_CANCEL_ORDER],
         .backlog = -1,
     };
-    if (accounts_get(api->accounts, &accounting, NULL) == RESULT_OK)
-        totals.backlog = accounting_backlog(&accounting);
+    if (accounts_get(api->accounts, &delivery_status, NULL) == RESULT_OK)
+        totals.backlog = delivery_status_backlog(&delivery_status);
     history_add(api->history, clock_wall_ms(api->clock), &totals);
 }
 
@@ -284,7 +284,7 @@ static void check_files(struct appliance *appliance)
     if (missing && !appliance->files_missing)
         LOG(LOG_ERROR, "journal.missing", LOG_TEXT("error", error.text));
     if (!missing && appliance->files_missing)
-        LOG(LOG_INFO, "journal.put_back");
+        LOG(LOG_INFO, "journal.restored");
     appliance->files_missing = missing;
 }
 
@@ -373,7 +373,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
         _exit(EXIT_DISK);
     stock_check_free(api->stock_check);
     committer_free(api->committer);
-    nudger_free(appliance->nudger);
+    wakeup_free(appliance->wakeup);
     for (int i = 0; i < SERVICE_COUNT; i++) {
         queries_close(api->services[i].queries);
         sha256_free(api->hashers[i]);
@@ -429,10 +429,10 @@ enum exit_code command_serve(struct settings *settings, const struct config_sour
         log_ready(&appliance);
         start_watchdog(&appliance);
         tell_status(&appliance);
-        notify_ready();
+        sd_notify_ready();
         wait_for_signal(&appliance, &signals);
         LOG(LOG_INFO, "appliance.stopping");
-        notify_stopping();
+        sd_notify_stopping();
     }
     result = stop(&appliance, &error);
     enum exit_code stop_code = report("appliance.stop_failed", result, &error);

@@ -15,8 +15,8 @@ struct settings {
     struct listen_address inventory_listen;
     char *inventory_url;
     int64_t inventory_timeout_ms;
-    int64_t inventory_failures;
-    int64_t inventory_cool_down_ms;
+    int64_t inventory_breaker_threshold;
+    int64_t inventory_breaker_reset_ms;
     char *inventory_token_file;
     char *inventory_ca_file;
     char *api_token_file;

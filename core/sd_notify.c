@@ -10,17 +10,17 @@ static void tell(const char *words)
     (void)sd_notify(0, words);
 }
 
-void notify_ready(void)
+void sd_notify_ready(void)
 {
     tell("READY=1");
 }
 
-void notify_stopping(void)
+void sd_notify_stopping(void)
 {
     tell("STOPPING=1");
 }
 
-void notify_status(const char *format, ...)
+void sd_notify_status(const char *format, ...)
 {
     char status[NOTIFY_STATUS_MAX], words[NOTIFY_STATUS_MAX + sizeof "STATUS="];
     va_list arguments;
@@ -34,13 +34,13 @@ void notify_status(const char *format, ...)
     tell(words);
 }
 
-int64_t notify_watchdog_ms(void)
+int64_t sd_notify_watchdog_ms(void)
 {
     uint64_t period_us = 0;
     return sd_watchdog_enabled(0, &period_us) > 0 ? (int64_t)(period_us / 1000) : 0;
 }
 
-void notify_alive(void)
+void sd_notify_alive(void)
 {
     tell("WATCHDOG=1");
 }

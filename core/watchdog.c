@@ -10,7 +10,7 @@ enum { ROUNDS_A_PERIOD = 4, PATIENCE_PARTS = 2 };
 void watchdog_init(struct watchdog *watchdog, const struct clock *clock)
 {
     *watchdog = (struct watchdog){.clock = clock,
-                                  .period_ms = notify_watchdog_ms(),
+                                  .period_ms = sd_notify_watchdog_ms(),
                                   .round_began_ms = clock_monotonic_ms(clock)};
 }
 
@@ -57,7 +57,7 @@ void watchdog_tick(struct watchdog *watchdog)
     int64_t age_ms = now_ms - watchdog->round_began_ms;
     bool moved = all_have_moved(watchdog);
     if (moved && age_ms >= watchdog->period_ms / ROUNDS_A_PERIOD) {
-        notify_alive();
+        sd_notify_alive();
         begin_round(watchdog, now_ms);
     } else if (!moved && !watchdog->told && age_ms >= watchdog->period_ms / PATIENCE_PARTS) {
         tell_stuck(watchdog);

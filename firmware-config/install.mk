@@ -83,7 +83,7 @@ install-box: ## limits, firewall, watchdog … of a box, into DESTDIR
 
 # On an installed box the bridge has a folder of its own; head office has logins for each box.
 SETTINGS_HERE := sed 's|^\#bridge_dir =.*|bridge_dir = /var/lib/tillbox-bridge|'
-SETTINGS_CENTRAL := sed 's|^\#box_user_prefix =.*|box_user_prefix = box-|'
+SETTINGS_CENTRAL := sed 's|^\#amqp_user_prefix =.*|amqp_user_prefix = box-|'
 
 .PHONY: deb units
 deb: ## build the Debian package into build/

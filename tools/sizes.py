@@ -11,7 +11,7 @@ FOLDERS = ["core", "appliance", "bridge"]
 MEDIAN_MAX = 12
 NINE_IN_TEN_MAX = 45
 FUNCTION_MAX = 70
-FILE_MAX = {".c": 600, ".h": 150}
+FILE_MAX = {".c": 700, ".h": 150}
 
 
 def functions(lines):

@@ -26,31 +26,31 @@ enum {
 
 static const int64_t NO_DEADLINE_MS = INT64_MAX;
 
-void amqp_begin_call(struct amqp *amqp)
+void broker_begin_call(struct broker *broker)
 {
-    atomic_store(&amqp->deadline_ms,
-                 clock_monotonic_ms(amqp->options.clock) + amqp->options.deadline_ms);
+    atomic_store(&broker->deadline_ms,
+                 clock_monotonic_ms(broker->options.clock) + broker->options.deadline_ms);
 }
 
-void amqp_end_call(struct amqp *amqp)
+void broker_end_call(struct broker *broker)
 {
-    atomic_store(&amqp->deadline_ms, NO_DEADLINE_MS);
+    atomic_store(&broker->deadline_ms, NO_DEADLINE_MS);
 }
 
-void amqp_watch(struct amqp *amqp, int64_t now_ms)
+void broker_watch(struct broker *broker, int64_t now_ms)
 {
-    if (now_ms >= atomic_load(&amqp->deadline_ms))
-        amqp_break_off(amqp);
+    if (now_ms >= atomic_load(&broker->deadline_ms))
+        broker_break_off(broker);
 }
 
-void amqp_break_off(struct amqp *amqp)
+void broker_break_off(struct broker *broker)
 {
-    int socket = atomic_load(&amqp->socket);
+    int socket = atomic_load(&broker->socket);
     if (socket >= 0)
         shutdown(socket, SHUT_RDWR);
 }
 
-enum delivery amqp_fail_status(const char *what, int status, struct error *error)
+enum delivery broker_fail_status(const char *what, int status, struct error *error)
 {
     error_write(error, "%s: %s", what, amqp_error_string2(status));
     return DELIVERY_DOWN;
@@ -75,14 +75,14 @@ static int close_code(const amqp_rpc_reply_t *reply, char *ret_text, size_t size
     return 0;
 }
 
-enum delivery amqp_check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
-                               struct error *error)
+enum delivery broker_check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
+                                 struct error *error)
 {
     char text[256];
     if (reply.reply_type == AMQP_RESPONSE_NORMAL)
         return DELIVERY_DONE;
     if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
-        return amqp_fail_status(what, reply.library_error, error);
+        return broker_fail_status(what, reply.library_error, error);
     int code = close_code(&reply, text, sizeof text);
     if (denied)
         *denied = code == ACCESS_REFUSED_CODE;
@@ -90,16 +90,16 @@ enum delivery amqp_check_reply(const char *what, amqp_rpc_reply_t reply, bool *d
     return DELIVERY_DOWN;
 }
 
-struct timeval amqp_timeval_of(int64_t duration_ms)
+struct timeval broker_timeval_of(int64_t duration_ms)
 {
     return (struct timeval){.tv_sec = duration_ms / 1000, .tv_usec = duration_ms % 1000 * 1000};
 }
 
-static amqp_socket_t *new_socket(struct amqp *amqp, const struct amqp_connection_info *peer,
+static amqp_socket_t *new_socket(struct broker *broker, const struct amqp_connection_info *peer,
                                  struct error *error)
 {
-    amqp_socket_t *socket =
-        peer->ssl ? amqp_ssl_socket_new(amqp->connection) : amqp_tcp_socket_new(amqp->connection);
+    amqp_socket_t *socket = peer->ssl ? amqp_ssl_socket_new(broker->connection)
+                                      : amqp_tcp_socket_new(broker->connection);
     if (!socket) {
         error_write(error, "out of memory");
         return NULL;
@@ -107,10 +107,10 @@ static amqp_socket_t *new_socket(struct amqp *amqp, const struct amqp_connection
     if (!peer->ssl)
         return socket;
     amqp_ssl_socket_set_verify_hostname(socket, 0); /* OpenSSL does, which knows addresses too */
-    if (amqp_tls_prepare(amqp_ssl_socket_get_context(socket), peer->host, amqp->options.ca_file,
-                         &amqp->tls_error) == RESULT_OK)
+    if (broker_tls_prepare(amqp_ssl_socket_get_context(socket), peer->host, broker->options.ca_file,
+                           &broker->tls_error) == RESULT_OK)
         return socket;
-    *error = amqp->tls_error;
+    *error = broker->tls_error;
     return NULL;
 }
 
@@ -129,7 +129,7 @@ static amqp_table_entry_t capability(const char *name)
                                 .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
 }
 
-static amqp_rpc_reply_t log_in(const struct amqp *amqp, const struct amqp_connection_info *peer)
+static amqp_rpc_reply_t log_in(const struct broker *broker, const struct amqp_connection_info *peer)
 {
     amqp_table_entry_t capabilities[] = {
         capability("publisher_confirms"),           capability("basic.nack"),
@@ -146,67 +146,68 @@ static amqp_rpc_reply_t log_in(const struct amqp *amqp, const struct amqp_connec
     const amqp_table_t table = {ARRAY_LENGTH(properties), properties};
     /* To the letter "amqp://host/" names the virtual host "", which nobody has: "/" is meant. */
     const char *vhost = peer->vhost[0] ? peer->vhost : "/";
-    return amqp_login_with_properties(amqp->connection, vhost, 0, FRAME_MAX, HEARTBEAT_S, &table,
+    return amqp_login_with_properties(broker->connection, vhost, 0, FRAME_MAX, HEARTBEAT_S, &table,
                                       AMQP_SASL_METHOD_PLAIN, peer->user, peer->password);
 }
 
-static enum delivery open_channel(struct amqp *amqp, const struct amqp_connection_info *peer,
+static enum delivery open_channel(struct broker *broker, const struct amqp_connection_info *peer,
                                   struct error *error)
 {
-    enum delivery done = amqp_check_reply("logging in", log_in(amqp, peer), NULL, error);
+    enum delivery done = broker_check_reply("logging in", log_in(broker, peer), NULL, error);
     if (done != DELIVERY_DONE)
         return done;
-    amqp_channel_open(amqp->connection, AMQP_CHANNEL);
-    done = amqp_check_reply("opening a channel", amqp_get_rpc_reply(amqp->connection), NULL, error);
+    amqp_channel_open(broker->connection, AMQP_CHANNEL);
+    done = broker_check_reply("opening a channel", amqp_get_rpc_reply(broker->connection), NULL,
+                              error);
     if (done != DELIVERY_DONE)
         return done;
-    amqp_confirm_select(amqp->connection, AMQP_CHANNEL);
-    return amqp_check_reply("asking for confirms", amqp_get_rpc_reply(amqp->connection), NULL,
-                            error);
+    amqp_confirm_select(broker->connection, AMQP_CHANNEL);
+    return broker_check_reply("asking for confirms", amqp_get_rpc_reply(broker->connection), NULL,
+                              error);
 }
 
 /* Why a certificate was refused says more than that the handshake failed. */
-static enum delivery fail_connecting(const struct amqp *amqp, int status, struct error *error)
+static enum delivery fail_connecting(const struct broker *broker, int status, struct error *error)
 {
-    if (amqp->tls_error.text[0] != '\0')
-        error_write(error, "connecting: %s", amqp->tls_error.text);
+    if (broker->tls_error.text[0] != '\0')
+        error_write(error, "connecting: %s", broker->tls_error.text);
     else if (status == AMQP_STATUS_SSL_CONNECTION_FAILED)
         error_write(error, "connecting: the TLS handshake failed; is this port one for TLS?");
     else
-        return amqp_fail_status("connecting", status, error);
+        return broker_fail_status("connecting", status, error);
     return DELIVERY_DOWN;
 }
 
-static enum delivery open_connection(struct amqp *amqp, const struct amqp_connection_info *peer,
+static enum delivery open_connection(struct broker *broker, const struct amqp_connection_info *peer,
                                      struct error *error)
 {
-    struct timeval timeout = amqp_timeval_of(amqp->options.deadline_ms);
-    amqp_socket_t *socket = new_socket(amqp, peer, error);
+    struct timeval timeout = broker_timeval_of(broker->options.deadline_ms);
+    amqp_socket_t *socket = new_socket(broker, peer, error);
     if (!socket)
         return DELIVERY_DOWN;
-    amqp_set_handshake_timeout(amqp->connection, &timeout);
-    amqp_set_rpc_timeout(amqp->connection, &timeout);
+    amqp_set_handshake_timeout(broker->connection, &timeout);
+    amqp_set_rpc_timeout(broker->connection, &timeout);
     int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
     if (status != AMQP_STATUS_OK)
-        return fail_connecting(amqp, status, error);
-    atomic_store(&amqp->socket, amqp_get_sockfd(amqp->connection));
-    set_socket_options(atomic_load(&amqp->socket));
-    amqp_begin_call(amqp);
-    enum delivery done = open_channel(amqp, peer, error);
-    amqp_end_call(amqp);
+        return fail_connecting(broker, status, error);
+    atomic_store(&broker->socket, amqp_get_sockfd(broker->connection));
+    set_socket_options(atomic_load(&broker->socket));
+    broker_begin_call(broker);
+    enum delivery done = open_channel(broker, peer, error);
+    broker_end_call(broker);
     return done;
 }
 
-struct amqp *amqp_new(const struct amqp_options *options)
+struct broker *broker_new(const struct broker_options *options)
 {
-    struct amqp *amqp = calloc(1, sizeof *amqp);
-    if (!amqp)
+    struct broker *broker = calloc(1, sizeof *broker);
+    if (!broker)
         return NULL;
-    amqp->options = *options;
-    atomic_store(&amqp->socket, -1);
-    amqp->next_tag = 1;
-    amqp_end_call(amqp);
-    return amqp;
+    broker->options = *options;
+    atomic_store(&broker->socket, -1);
+    broker->next_tag = 1;
+    broker_end_call(broker);
+    return broker;
 }
 
 static const struct amqp_connection_info *with_password(struct amqp_connection_info *peer,
@@ -217,72 +218,72 @@ static const struct amqp_connection_info *with_password(struct amqp_connection_i
     return peer;
 }
 
-enum delivery amqp_open(struct amqp *amqp, struct error *error)
+enum delivery broker_open(struct broker *broker, struct error *error)
 {
     char url[URL_MAX];
     struct amqp_connection_info peer;
     CLEANUP(secret_forget) char *password = NULL;
-    const char *file = amqp->options.password_file;
-    snprintf(url, sizeof url, "%s", amqp->options.url); /* parsing writes into it */
+    const char *file = broker->options.password_file;
+    snprintf(url, sizeof url, "%s", broker->options.url); /* parsing writes into it */
     enum delivery done = DELIVERY_DOWN;
-    amqp->connection = amqp_new_connection();
-    if (!amqp->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
+    broker->connection = amqp_new_connection();
+    if (!broker->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
         error_write(error, "amqp_url can't be read");
     else if (!file || secret_read(file, error, &password) == RESULT_OK)
-        done = open_connection(amqp, with_password(&peer, password), error);
+        done = open_connection(broker, with_password(&peer, password), error);
     if (done == DELIVERY_DONE) {
-        snprintf(amqp->user, sizeof amqp->user, "%s", peer.user);
+        snprintf(broker->user, sizeof broker->user, "%s", peer.user);
         secret_warn_file(file);
     }
     explicit_bzero(url, sizeof url);
     return done;
 }
 
-enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
-                           struct error *error)
+enum delivery broker_connect(const struct broker_options *options, struct broker **ret_amqp,
+                             struct error *error)
 {
-    struct amqp *amqp = amqp_new(options);
-    if (!amqp) {
+    struct broker *broker = broker_new(options);
+    if (!broker) {
         error_write(error, "out of memory");
         return DELIVERY_DOWN;
     }
-    enum delivery done = amqp_open(amqp, error);
+    enum delivery done = broker_open(broker, error);
     if (done == DELIVERY_DONE)
-        *ret_amqp = amqp;
+        *ret_amqp = broker;
     else
-        amqp_close(amqp);
+        broker_close(broker);
     return done;
 }
 
-const char *amqp_user(const struct amqp *amqp)
+const char *broker_user(const struct broker *broker)
 {
-    return amqp->user;
+    return broker->user;
 }
 
-bool amqp_user_is_refused(const struct amqp *amqp)
+bool broker_user_is_refused(const struct broker *broker)
 {
-    return amqp->is_user_refused;
+    return broker->is_user_refused;
 }
 
-void amqp_close(struct amqp *amqp)
+void broker_close(struct broker *broker)
 {
-    if (!amqp)
+    if (!broker)
         return;
-    amqp_break_off(amqp);
-    if (amqp->connection)
-        amqp_destroy_connection(amqp->connection);
-    free(amqp);
+    broker_break_off(broker);
+    if (broker->connection)
+        amqp_destroy_connection(broker->connection);
+    free(broker);
 }
 
-enum delivery amqp_declare_exchange(struct amqp *amqp, const char *name, const char *type,
-                                    bool *denied, struct error *error)
+enum delivery broker_declare_exchange(struct broker *broker, const char *name, const char *type,
+                                      bool *denied, struct error *error)
 {
-    amqp_begin_call(amqp);
-    amqp_exchange_declare(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(name),
+    broker_begin_call(broker);
+    amqp_exchange_declare(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(name),
                           amqp_cstring_bytes(type), 0, 1, 0, 0, amqp_empty_table);
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    amqp_end_call(amqp);
-    return amqp_check_reply(name, reply, denied, error);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(broker->connection);
+    broker_end_call(broker);
+    return broker_check_reply(name, reply, denied, error);
 }
 
 amqp_table_entry_t amqp_text_entry(const char *name, const char *text)
@@ -298,10 +299,10 @@ amqp_table_entry_t amqp_number_entry(const char *name, int64_t number)
                                 .value = {.kind = AMQP_FIELD_KIND_I64, .value.i64 = number}};
 }
 
-enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
-                                        const char *dead_letter_exchange,
-                                        const char *dead_letter_key, int delivery_limit,
-                                        bool *denied, struct error *error)
+enum delivery broker_declare_quorum_queue(struct broker *broker, const char *name,
+                                          const char *dead_letter_exchange,
+                                          const char *dead_letter_key, int delivery_limit,
+                                          bool *denied, struct error *error)
 {
     amqp_table_entry_t arguments[6] = {amqp_text_entry("x-queue-type", "quorum"),
                                        amqp_number_entry("x-delivery-limit", delivery_limit)};
@@ -313,25 +314,26 @@ enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
         arguments[count++] = amqp_text_entry("x-overflow", "reject-publish");
     }
     const amqp_table_t table = {count, arguments};
-    amqp_begin_call(amqp);
-    amqp_queue_declare(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(name), 0, 1, 0, 0, table);
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    amqp_end_call(amqp);
-    return amqp_check_reply(name, reply, denied, error);
+    broker_begin_call(broker);
+    amqp_queue_declare(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(name), 0, 1, 0, 0,
+                       table);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(broker->connection);
+    broker_end_call(broker);
+    return broker_check_reply(name, reply, denied, error);
 }
 
-enum delivery amqp_bind(struct amqp *amqp, const char *queue, const char *exchange, const char *key,
-                        bool *denied, struct error *error)
+enum delivery broker_bind(struct broker *broker, const char *queue, const char *exchange,
+                          const char *key, bool *denied, struct error *error)
 {
-    amqp_begin_call(amqp);
-    amqp_queue_bind(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue),
+    broker_begin_call(broker);
+    amqp_queue_bind(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue),
                     amqp_cstring_bytes(exchange), amqp_cstring_bytes(key), amqp_empty_table);
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    amqp_end_call(amqp);
-    return amqp_check_reply(queue, reply, denied, error);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(broker->connection);
+    broker_end_call(broker);
+    return broker_check_reply(queue, reply, denied, error);
 }
 
-static void fill_properties(const struct amqp_message *message, amqp_table_entry_t *headers,
+static void fill_properties(const struct broker_message *message, amqp_table_entry_t *headers,
                             amqp_basic_properties_t *ret_properties)
 {
     for (size_t i = 0; i < message->header_count; i++)
@@ -353,83 +355,84 @@ static void fill_properties(const struct amqp_message *message, amqp_table_entry
     };
 }
 
-enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message, uint64_t *ret_tag,
-                           struct error *error)
+enum delivery broker_publish(struct broker *broker, const struct broker_message *message,
+                             uint64_t *ret_tag, struct error *error)
 {
-    amqp_table_entry_t headers[AMQP_HEADERS_MAX];
+    amqp_table_entry_t headers[BROKER_HEADERS_MAX];
     amqp_basic_properties_t properties;
-    assert(message->header_count <= AMQP_HEADERS_MAX);
+    assert(message->header_count <= BROKER_HEADERS_MAX);
     fill_properties(message, headers, &properties);
     const amqp_bytes_t body = {message->body_size, (void *)(uintptr_t)message->body};
-    amqp_begin_call(amqp);
+    broker_begin_call(broker);
     int status =
-        amqp_basic_publish(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(message->exchange),
+        amqp_basic_publish(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(message->exchange),
                            amqp_cstring_bytes(message->routing_key), 1, 0, &properties, body);
-    amqp_end_call(amqp);
+    broker_end_call(broker);
     if (status != AMQP_STATUS_OK)
-        return amqp_fail_status("publishing", status, error);
-    *ret_tag = amqp->next_tag++;
+        return broker_fail_status("publishing", status, error);
+    *ret_tag = broker->next_tag++;
     return DELIVERY_DONE;
 }
 
-void amqp_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes)
+void broker_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes)
 {
     snprintf(ret_text, size, "%.*s", (int)bytes.len, bytes.len ? (const char *)bytes.bytes : "");
 }
 
 /* A returned message comes whole; all we need is whose it is. */
-static enum delivery read_returned(struct amqp *amqp, const amqp_basic_return_t *returned,
-                                   struct amqp_event *ret_event, struct error *error)
+static enum delivery read_returned(struct broker *broker, const amqp_basic_return_t *returned,
+                                   struct broker_event *ret_event, struct error *error)
 {
     amqp_message_t message;
     ret_event->kind = AMQP_RETURN;
-    amqp_copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
-    amqp_begin_call(amqp);
-    amqp_rpc_reply_t reply = amqp_read_message(amqp->connection, AMQP_CHANNEL, &message, 0);
-    amqp_end_call(amqp);
+    broker_copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
+    broker_begin_call(broker);
+    amqp_rpc_reply_t reply = amqp_read_message(broker->connection, AMQP_CHANNEL, &message, 0);
+    broker_end_call(broker);
     if (reply.reply_type != AMQP_RESPONSE_NORMAL)
-        return amqp_check_reply("a returned message", reply, NULL, error);
-    amqp_copy_bytes(ret_event->message_id, sizeof ret_event->message_id,
-                    message.properties.message_id);
+        return broker_check_reply("a returned message", reply, NULL, error);
+    broker_copy_bytes(ret_event->message_id, sizeof ret_event->message_id,
+                      message.properties.message_id);
     amqp_destroy_message(&message);
     return DELIVERY_DONE;
 }
 
-enum delivery amqp_read_closed(struct amqp *amqp, const amqp_frame_t *frame, struct error *error)
+enum delivery broker_read_closed(struct broker *broker, const amqp_frame_t *frame,
+                                 struct error *error)
 {
     char text[256];
     const amqp_rpc_reply_t reply = {.reply_type = AMQP_RESPONSE_SERVER_EXCEPTION,
                                     .reply = frame->payload.method};
     int code = close_code(&reply, text, sizeof text);
     /* The code alone may as well be about a size or an expiry. */
-    amqp->is_user_refused = code == PRECONDITION_FAILED_CODE && strstr(text, "user_id");
+    broker->is_user_refused = code == PRECONDITION_FAILED_CODE && strstr(text, "user_id");
     error_write(error, "the broker closed the channel: %s", text);
     return DELIVERY_DOWN;
 }
 
-static enum delivery read_method(struct amqp *amqp, const amqp_frame_t *frame,
-                                 struct amqp_event *ret_event, struct error *error)
+static enum delivery read_method(struct broker *broker, const amqp_frame_t *frame,
+                                 struct broker_event *ret_event, struct error *error)
 {
     const void *decoded = frame->payload.method.decoded;
     switch (frame->payload.method.id) {
     case AMQP_BASIC_ACK_METHOD: {
         const amqp_basic_ack_t *ack = decoded;
-        *ret_event = (struct amqp_event){
+        *ret_event = (struct broker_event){
             .kind = AMQP_ACK, .tag = ack->delivery_tag, .multiple = ack->multiple != 0};
         return DELIVERY_DONE;
     }
     case AMQP_BASIC_NACK_METHOD: {
         const amqp_basic_nack_t *nack = decoded;
-        *ret_event = (struct amqp_event){
+        *ret_event = (struct broker_event){
             .kind = AMQP_NACK, .tag = nack->delivery_tag, .multiple = nack->multiple != 0};
         return DELIVERY_DONE;
     }
     case AMQP_BASIC_RETURN_METHOD:
-        return read_returned(amqp, decoded, ret_event, error);
+        return read_returned(broker, decoded, ret_event, error);
     case AMQP_CONNECTION_BLOCKED_METHOD: {
         const amqp_connection_blocked_t *blocked = decoded;
         ret_event->kind = AMQP_BLOCKED;
-        amqp_copy_bytes(ret_event->reason, sizeof ret_event->reason, blocked->reason);
+        broker_copy_bytes(ret_event->reason, sizeof ret_event->reason, blocked->reason);
         return DELIVERY_DONE;
     }
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
@@ -437,37 +440,37 @@ static enum delivery read_method(struct amqp *amqp, const amqp_frame_t *frame,
         return DELIVERY_DONE;
     case AMQP_CHANNEL_CLOSE_METHOD:
     case AMQP_CONNECTION_CLOSE_METHOD:
-        return amqp_read_closed(amqp, frame, error);
+        return broker_read_closed(broker, frame, error);
     default:
         return DELIVERY_DONE;
     }
 }
 
-enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
-                        struct error *error)
+enum delivery broker_wait(struct broker *broker, int64_t timeout_ms, struct broker_event *ret_event,
+                          struct error *error)
 {
     amqp_frame_t frame;
-    struct timeval timeout = amqp_timeval_of(timeout_ms);
-    *ret_event = (struct amqp_event){.kind = AMQP_NOTHING};
-    amqp_maybe_release_buffers(amqp->connection);
-    amqp_begin_call(amqp); /* sending a heartbeat can hang too */
-    int status = amqp_simple_wait_frame_noblock(amqp->connection, &frame, &timeout);
-    amqp_end_call(amqp);
+    struct timeval timeout = broker_timeval_of(timeout_ms);
+    *ret_event = (struct broker_event){.kind = AMQP_NOTHING};
+    amqp_maybe_release_buffers(broker->connection);
+    broker_begin_call(broker); /* sending a heartbeat can hang too */
+    int status = amqp_simple_wait_frame_noblock(broker->connection, &frame, &timeout);
+    broker_end_call(broker);
     if (status == AMQP_STATUS_TIMEOUT)
         return DELIVERY_DONE;
     if (status != AMQP_STATUS_OK)
-        return amqp_fail_status("waiting", status, error);
+        return broker_fail_status("waiting", status, error);
     if (frame.frame_type != AMQP_FRAME_METHOD)
         return DELIVERY_DONE;
-    return read_method(amqp, &frame, ret_event, error);
+    return read_method(broker, &frame, ret_event, error);
 }
 
-enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error)
+enum delivery broker_await_confirm(struct broker *broker, uint64_t tag, struct error *error)
 {
-    struct amqp_event event;
+    struct broker_event event;
     bool returned = false;
     for (;;) {
-        enum delivery done = amqp_wait(amqp, amqp->options.deadline_ms, &event, error);
+        enum delivery done = broker_wait(broker, broker->options.deadline_ms, &event, error);
         if (done != DELIVERY_DONE)
             return done;
         if (event.kind == AMQP_NOTHING || event.kind == AMQP_BLOCKED) {
@@ -485,15 +488,15 @@ enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *
     }
 }
 
-enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
-                                struct error *error)
+enum delivery broker_queue_length(struct broker *broker, const char *queue, int64_t *ret_length,
+                                  struct error *error)
 {
-    amqp_begin_call(amqp);
+    broker_begin_call(broker);
     const amqp_queue_declare_ok_t *found = amqp_queue_declare(
-        amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 1, 0, 0, 0, amqp_empty_table);
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    amqp_end_call(amqp);
+        broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 1, 0, 0, 0, amqp_empty_table);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(broker->connection);
+    broker_end_call(broker);
     if (found)
         *ret_length = found->message_count;
-    return amqp_check_reply(queue, reply, NULL, error);
+    return broker_check_reply(queue, reply, NULL, error);
 }

@@ -2,10 +2,10 @@
  * mode, for one thread.
  *
  * rabbitmq-c can wait for ever in a publish, when the broker stops reading. So every call that may
- * wait sets a deadline, and amqp_watch(), from another thread, shuts the socket down when one has
+ * wait sets a deadline, and broker_watch(), from another thread, shuts the socket down when one has
  * passed: the call then fails, and the caller connects anew. */
-#ifndef TILLBOX_BRIDGE_AMQP_H
-#define TILLBOX_BRIDGE_AMQP_H
+#ifndef TILLBOX_BRIDGE_BROKER_H
+#define TILLBOX_BRIDGE_BROKER_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,17 +14,17 @@
 #include "core/clock.h"
 #include "core/result.h"
 
-struct amqp;
+struct broker;
 
 enum {
     AMQP_ID_SIZE = 37,
     AMQP_TYPE_SIZE = 64,
     AMQP_NAME_SIZE = 256, /* any short text of AMQP, with a NUL */
-    AMQP_HEADERS_MAX = 6,
+    BROKER_HEADERS_MAX = 6,
     AMQP_FOREIGN_HEADERS_MAX = 16 << 10, /* bytes; more don't go along to the dead letters */
 };
 
-struct amqp_options {
+struct broker_options {
     const char *url;           /* amqp:// or amqps://, with user, password and virtual host */
     const char *password_file; /* read for each connection; NULL: the URL's password */
     const char *ca_file;       /* for amqps; NULL: the system's */
@@ -32,50 +32,51 @@ struct amqp_options {
     const struct clock *clock;
 };
 
-/* Not connected yet; NULL without memory. amqp_watch() and amqp_break_off() work from here on. */
-struct amqp *amqp_new(const struct amqp_options *options) MUST_CHECK;
+/* Not connected yet; NULL without memory. broker_watch() and broker_break_off() work from here on.
+ */
+struct broker *broker_new(const struct broker_options *options) MUST_CHECK;
 
-/* Once. DELIVERY_DOWN if the broker can't be had now: then there is only amqp_close(). */
-enum delivery amqp_open(struct amqp *amqp, struct error *error) MUST_CHECK;
+/* Once. DELIVERY_DOWN if the broker can't be had now: then there is only broker_close(). */
+enum delivery broker_open(struct broker *broker, struct error *error) MUST_CHECK;
 
 /* Both at once. */
-enum delivery amqp_connect(const struct amqp_options *options, struct amqp **ret_amqp,
-                           struct error *error) MUST_CHECK;
+enum delivery broker_connect(const struct broker_options *options, struct broker **ret_amqp,
+                             struct error *error) MUST_CHECK;
 
 /* Closes without a farewell, which might hang. */
-void amqp_close(struct amqp *amqp);
+void broker_close(struct broker *broker);
 
 /* The login's name, as in the URL; once it is open. */
-const char *amqp_user(const struct amqp *amqp);
+const char *broker_user(const struct broker *broker);
 
 /* Has the broker closed the channel since a message bore another login's name? Only a user with the
  * tag `impersonator` may send such ones. */
-bool amqp_user_is_refused(const struct amqp *amqp);
+bool broker_user_is_refused(const struct broker *broker);
 
-/* From any thread. Safe against amqp_close() only if the caller keeps the two apart. */
-void amqp_watch(struct amqp *amqp, int64_t now_ms);
+/* From any thread. Safe against broker_close() only if the caller keeps the two apart. */
+void broker_watch(struct broker *broker, int64_t now_ms);
 
-/* As amqp_watch(), at once, whatever the deadline. */
-void amqp_break_off(struct amqp *amqp);
+/* As broker_watch(), at once, whatever the deadline. */
+void broker_break_off(struct broker *broker);
 
 /* Declarations. `denied` is set when the broker forbids them to this user: then the channel is gone
  * and the connection must be made anew. */
-enum delivery amqp_declare_exchange(struct amqp *amqp, const char *name, const char *type,
-                                    bool *denied, struct error *error) MUST_CHECK;
-enum delivery amqp_declare_quorum_queue(struct amqp *amqp, const char *name,
-                                        const char *dead_letter_exchange,
-                                        const char *dead_letter_key, int delivery_limit,
-                                        bool *denied, struct error *error) MUST_CHECK;
-enum delivery amqp_bind(struct amqp *amqp, const char *queue, const char *exchange, const char *key,
-                        bool *denied, struct error *error) MUST_CHECK;
+enum delivery broker_declare_exchange(struct broker *broker, const char *name, const char *type,
+                                      bool *denied, struct error *error) MUST_CHECK;
+enum delivery broker_declare_quorum_queue(struct broker *broker, const char *name,
+                                          const char *dead_letter_exchange,
+                                          const char *dead_letter_key, int delivery_limit,
+                                          bool *denied, struct error *error) MUST_CHECK;
+enum delivery broker_bind(struct broker *broker, const char *queue, const char *exchange,
+                          const char *key, bool *denied, struct error *error) MUST_CHECK;
 
-struct amqp_header {
+struct broker_header {
     const char *name;
     const char *text; /* NULL: a number */
     int64_t number;
 };
 
-struct amqp_message {
+struct broker_message {
     const char *exchange;
     const char *routing_key;
     const char *body;
@@ -85,16 +86,16 @@ struct amqp_message {
     const char *app_id;
     const char *user_id; /* the broker vouches for it: it must be the login's name */
     int64_t timestamp_s;
-    struct amqp_header headers[AMQP_HEADERS_MAX];
+    struct broker_header headers[BROKER_HEADERS_MAX];
     size_t header_count;
 };
 
 /* Hands a persistent, mandatory message over. `*ret_tag` is the number under which the broker will
  * confirm it: 1, 2, 3 … of the connection. */
-enum delivery amqp_publish(struct amqp *amqp, const struct amqp_message *message, uint64_t *ret_tag,
-                           struct error *error) MUST_CHECK;
+enum delivery broker_publish(struct broker *broker, const struct broker_message *message,
+                             uint64_t *ret_tag, struct error *error) MUST_CHECK;
 
-enum amqp_event_kind {
+enum broker_event_kind {
     AMQP_NOTHING, /* nothing came in time */
     AMQP_ACK,     /* taken, durably */
     AMQP_NACK,    /* not taken */
@@ -103,8 +104,8 @@ enum amqp_event_kind {
     AMQP_UNBLOCKED,
 };
 
-struct amqp_event {
-    enum amqp_event_kind kind;
+struct broker_event {
+    enum broker_event_kind kind;
     uint64_t tag;                  /* AMQP_ACK, AMQP_NACK */
     bool multiple;                 /* … and all before it */
     char message_id[AMQP_ID_SIZE]; /* AMQP_RETURN */
@@ -113,18 +114,19 @@ struct amqp_event {
 
 /* Waits up to `timeout_ms` for the broker's next word; also sends and checks heartbeats.
  * DELIVERY_DOWN if the connection or the channel is gone. */
-enum delivery amqp_wait(struct amqp *amqp, int64_t timeout_ms, struct amqp_event *ret_event,
-                        struct error *error) MUST_CHECK;
+enum delivery broker_wait(struct broker *broker, int64_t timeout_ms, struct broker_event *ret_event,
+                          struct error *error) MUST_CHECK;
 
-enum delivery amqp_queue_length(struct amqp *amqp, const char *queue, int64_t *ret_length,
-                                struct error *error) MUST_CHECK;
+enum delivery broker_queue_length(struct broker *broker, const char *queue, int64_t *ret_length,
+                                  struct error *error) MUST_CHECK;
 
 /* Why the broker didn't take a message. */
 #define AMQP_UNROUTABLE "unroutable: no queue takes events of this type"
 #define AMQP_NACKED "the broker said no (nack); a queue may be full"
 #define AMQP_SILENT "the broker doesn't confirm; has each of its queues a leader?"
 
-/* Waits for the confirm of `tag`, the only message on its way. Verdicts as amqp_forward(). */
-enum delivery amqp_await_confirm(struct amqp *amqp, uint64_t tag, struct error *error) MUST_CHECK;
+/* Waits for the confirm of `tag`, the only message on its way. Verdicts as broker_forward(). */
+enum delivery broker_await_confirm(struct broker *broker, uint64_t tag,
+                                   struct error *error) MUST_CHECK;
 
 #endif

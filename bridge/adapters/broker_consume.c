@@ -18,48 +18,48 @@ static enum delivery no_memory(struct error *error)
 }
 
 /* Copies the properties' texts that we look at. */
-static void read_texts(struct amqp_delivery *delivery)
+static void read_texts(struct broker_delivery *delivery)
 {
     const amqp_basic_properties_t *properties = &delivery->message.properties;
     if (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
-        amqp_copy_bytes(delivery->id, sizeof delivery->id, properties->message_id);
+        broker_copy_bytes(delivery->id, sizeof delivery->id, properties->message_id);
     if (properties->_flags & AMQP_BASIC_TYPE_FLAG)
-        amqp_copy_bytes(delivery->type, sizeof delivery->type, properties->type);
+        broker_copy_bytes(delivery->type, sizeof delivery->type, properties->type);
     if (properties->_flags & AMQP_BASIC_APP_ID_FLAG)
-        amqp_copy_bytes(delivery->app_id, sizeof delivery->app_id, properties->app_id);
+        broker_copy_bytes(delivery->app_id, sizeof delivery->app_id, properties->app_id);
     if (properties->_flags & AMQP_BASIC_USER_ID_FLAG)
-        amqp_copy_bytes(delivery->user_id, sizeof delivery->user_id, properties->user_id);
+        broker_copy_bytes(delivery->user_id, sizeof delivery->user_id, properties->user_id);
 }
 
-static enum delivery read_delivery(struct amqp *amqp, uint64_t tag,
-                                   struct amqp_delivery **ret_delivery, struct error *error)
+static enum delivery read_delivery(struct broker *broker, uint64_t tag,
+                                   struct broker_delivery **ret_delivery, struct error *error)
 {
-    struct amqp_delivery *delivery = calloc(1, sizeof *delivery);
+    struct broker_delivery *delivery = calloc(1, sizeof *delivery);
     if (!delivery)
         return no_memory(error);
     delivery->tag = tag;
-    amqp_begin_call(amqp);
+    broker_begin_call(broker);
     amqp_rpc_reply_t reply =
-        amqp_read_message(amqp->connection, AMQP_CHANNEL, &delivery->message, 0);
-    amqp_end_call(amqp);
+        amqp_read_message(broker->connection, AMQP_CHANNEL, &delivery->message, 0);
+    broker_end_call(broker);
     if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
         free(delivery);
-        return amqp_check_reply("reading a message", reply, NULL, error);
+        return broker_check_reply("reading a message", reply, NULL, error);
     }
     read_texts(delivery);
     *ret_delivery = delivery;
     return DELIVERY_DONE;
 }
 
-enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_delivery **ret_delivery,
-                       struct error *error)
+enum delivery broker_get(struct broker *broker, const char *queue,
+                         struct broker_delivery **ret_delivery, struct error *error)
 {
-    amqp_begin_call(amqp);
-    amqp_maybe_release_buffers(amqp->connection);
+    broker_begin_call(broker);
+    amqp_maybe_release_buffers(broker->connection);
     amqp_rpc_reply_t reply =
-        amqp_basic_get(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 0);
-    amqp_end_call(amqp);
-    enum delivery done = amqp_check_reply(queue, reply, NULL, error);
+        amqp_basic_get(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 0);
+    broker_end_call(broker);
+    enum delivery done = broker_check_reply(queue, reply, NULL, error);
     if (done != DELIVERY_DONE)
         return done;
     if (reply.reply.id == AMQP_BASIC_GET_EMPTY_METHOD) {
@@ -67,10 +67,10 @@ enum delivery amqp_get(struct amqp *amqp, const char *queue, struct amqp_deliver
         return DELIVERY_DONE;
     }
     const amqp_basic_get_ok_t *got = reply.reply.decoded;
-    return read_delivery(amqp, got->delivery_tag, ret_delivery, error);
+    return read_delivery(broker, got->delivery_tag, ret_delivery, error);
 }
 
-void amqp_delivery_free(struct amqp_delivery *delivery)
+void broker_delivery_free(struct broker_delivery *delivery)
 {
     if (!delivery)
         return;
@@ -78,27 +78,28 @@ void amqp_delivery_free(struct amqp_delivery *delivery)
     free(delivery);
 }
 
-enum delivery amqp_consume(struct amqp *amqp, const char *queue, int prefetch, struct error *error)
+enum delivery broker_consume(struct broker *broker, const char *queue, int prefetch,
+                             struct error *error)
 {
-    amqp_begin_call(amqp);
-    amqp_basic_qos(amqp->connection, AMQP_CHANNEL, 0, (uint16_t)prefetch, 0);
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
+    broker_begin_call(broker);
+    amqp_basic_qos(broker->connection, AMQP_CHANNEL, 0, (uint16_t)prefetch, 0);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(broker->connection);
     if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
-        amqp_basic_consume(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue),
+        amqp_basic_consume(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue),
                            amqp_cstring_bytes(AMQP_CONSUMER), 0, 0, 0, amqp_empty_table);
-        reply = amqp_get_rpc_reply(amqp->connection);
+        reply = amqp_get_rpc_reply(broker->connection);
     }
-    amqp_end_call(amqp);
-    return amqp_check_reply(queue, reply, NULL, error);
+    broker_end_call(broker);
+    return broker_check_reply(queue, reply, NULL, error);
 }
 
-enum delivery amqp_cancel(struct amqp *amqp, struct error *error)
+enum delivery broker_cancel(struct broker *broker, struct error *error)
 {
-    amqp_begin_call(amqp);
-    amqp_basic_cancel(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(AMQP_CONSUMER));
-    amqp_rpc_reply_t reply = amqp_get_rpc_reply(amqp->connection);
-    amqp_end_call(amqp);
-    return amqp_check_reply("cancelling", reply, NULL, error);
+    broker_begin_call(broker);
+    amqp_basic_cancel(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(AMQP_CONSUMER));
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(broker->connection);
+    broker_end_call(broker);
+    return broker_check_reply("cancelling", reply, NULL, error);
 }
 
 static bool is_method(const amqp_frame_t *frame, amqp_method_number_t id)
@@ -108,31 +109,31 @@ static bool is_method(const amqp_frame_t *frame, amqp_method_number_t id)
 
 /* The next frame of our channel; `*ret_came` is false if none came in time. What is said about the
  * connection as a whole may stand between a message's frames. */
-static enum delivery next_frame(struct amqp *amqp, int64_t timeout_ms, amqp_frame_t *ret_frame,
+static enum delivery next_frame(struct broker *broker, int64_t timeout_ms, amqp_frame_t *ret_frame,
                                 bool *ret_came, struct error *error)
 {
-    struct timeval timeout = amqp_timeval_of(timeout_ms);
+    struct timeval timeout = broker_timeval_of(timeout_ms);
     int status;
     do {
-        amqp_begin_call(amqp);
-        status = amqp_simple_wait_frame_noblock(amqp->connection, ret_frame, &timeout);
-        amqp_end_call(amqp);
+        broker_begin_call(broker);
+        status = amqp_simple_wait_frame_noblock(broker->connection, ret_frame, &timeout);
+        broker_end_call(broker);
         if (status == AMQP_STATUS_OK && (is_method(ret_frame, AMQP_CHANNEL_CLOSE_METHOD) ||
                                          is_method(ret_frame, AMQP_CONNECTION_CLOSE_METHOD)))
-            return amqp_read_closed(amqp, ret_frame, error);
+            return broker_read_closed(broker, ret_frame, error);
     } while (status == AMQP_STATUS_OK && ret_frame->channel != AMQP_CHANNEL);
     *ret_came = status == AMQP_STATUS_OK;
     if (status == AMQP_STATUS_OK || status == AMQP_STATUS_TIMEOUT)
         return DELIVERY_DONE;
-    return amqp_fail_status("waiting", status, error);
+    return broker_fail_status("waiting", status, error);
 }
 
 /* A frame that must come, as the message has begun. */
-static enum delivery rest_frame(struct amqp *amqp, uint8_t type, amqp_frame_t *ret_frame,
+static enum delivery rest_frame(struct broker *broker, uint8_t type, amqp_frame_t *ret_frame,
                                 struct error *error)
 {
     bool came = false;
-    enum delivery done = next_frame(amqp, amqp->options.deadline_ms, ret_frame, &came, error);
+    enum delivery done = next_frame(broker, broker->options.deadline_ms, ret_frame, &came, error);
     if (done == DELIVERY_DONE && (!came || ret_frame->frame_type != type)) {
         error_write(error, "a message doesn't come to its end");
         return DELIVERY_DOWN;
@@ -183,7 +184,7 @@ static bool clone_headers(amqp_pool_t *pool, size_t encoded_size, amqp_table_t *
 
 /* Keeps the properties beyond the frame's life, but for those that publish_again() drops. Members
  * whose flag isn't set are undefined. */
-static bool clone_properties(struct amqp_delivery *delivery, const amqp_frame_t *header)
+static bool clone_properties(struct broker_delivery *delivery, const amqp_frame_t *header)
 {
     amqp_pool_t *pool = &delivery->message.pool;
     amqp_basic_properties_t *to = &delivery->message.properties;
@@ -200,11 +201,11 @@ static bool clone_properties(struct amqp_delivery *delivery, const amqp_frame_t 
     return clone_headers(pool, header->payload.properties.raw.len, &to->headers);
 }
 
-static enum delivery read_header(struct amqp *amqp, struct amqp_delivery *delivery,
+static enum delivery read_header(struct broker *broker, struct broker_delivery *delivery,
                                  uint64_t *ret_size, struct error *error)
 {
     amqp_frame_t frame;
-    enum delivery done = rest_frame(amqp, AMQP_FRAME_HEADER, &frame, error);
+    enum delivery done = rest_frame(broker, AMQP_FRAME_HEADER, &frame, error);
     if (done != DELIVERY_DONE)
         return done;
     init_amqp_pool(&delivery->message.pool, DELIVERY_POOL_BYTES);
@@ -216,8 +217,8 @@ static enum delivery read_header(struct amqp *amqp, struct amqp_delivery *delive
 }
 
 /* amqp_read_message would take a body of any size into memory. */
-static enum delivery read_body(struct amqp *amqp, struct amqp_delivery *delivery, uint64_t size,
-                               struct error *error)
+static enum delivery read_body(struct broker *broker, struct broker_delivery *delivery,
+                               uint64_t size, struct error *error)
 {
     uint64_t came = 0;
     amqp_bytes_t *body = &delivery->message.body;
@@ -228,7 +229,7 @@ static enum delivery read_body(struct amqp *amqp, struct amqp_delivery *delivery
     }
     while (came < size) {
         amqp_frame_t frame;
-        enum delivery done = rest_frame(amqp, AMQP_FRAME_BODY, &frame, error);
+        enum delivery done = rest_frame(broker, AMQP_FRAME_BODY, &frame, error);
         if (done != DELIVERY_DONE)
             return done;
         amqp_bytes_t part = frame.payload.body_fragment;
@@ -239,32 +240,32 @@ static enum delivery read_body(struct amqp *amqp, struct amqp_delivery *delivery
         if (body->bytes)
             memcpy((char *)body->bytes + came, part.bytes, part.len);
         came += part.len;
-        amqp_maybe_release_buffers(amqp->connection);
+        amqp_maybe_release_buffers(broker->connection);
     }
     return DELIVERY_DONE;
 }
 
-static enum delivery read_whole(struct amqp *amqp, const amqp_frame_t *method, size_t size_max,
-                                struct amqp_delivery *delivery, struct error *error)
+static enum delivery read_whole(struct broker *broker, const amqp_frame_t *method, size_t size_max,
+                                struct broker_delivery *delivery, struct error *error)
 {
     const amqp_basic_deliver_t *deliver = method->payload.method.decoded;
     uint64_t size = 0;
     delivery->tag = deliver->delivery_tag;
-    amqp_copy_bytes(delivery->routing_key, sizeof delivery->routing_key, deliver->routing_key);
-    enum delivery done = read_header(amqp, delivery, &size, error);
+    broker_copy_bytes(delivery->routing_key, sizeof delivery->routing_key, deliver->routing_key);
+    enum delivery done = read_header(broker, delivery, &size, error);
     if (done != DELIVERY_DONE)
         return done;
     delivery->is_too_large = size > size_max;
-    return read_body(amqp, delivery, size, error);
+    return read_body(broker, delivery, size, error);
 }
 
-enum delivery amqp_next(struct amqp *amqp, int64_t timeout_ms, size_t size_max,
-                        struct amqp_delivery **ret_delivery, struct error *error)
+enum delivery broker_next(struct broker *broker, int64_t timeout_ms, size_t size_max,
+                          struct broker_delivery **ret_delivery, struct error *error)
 {
     amqp_frame_t frame;
     bool came = false;
-    amqp_maybe_release_buffers(amqp->connection);
-    enum delivery done = next_frame(amqp, timeout_ms, &frame, &came, error);
+    amqp_maybe_release_buffers(broker->connection);
+    enum delivery done = next_frame(broker, timeout_ms, &frame, &came, error);
     if (done != DELIVERY_DONE)
         return done;
     if (came && is_method(&frame, AMQP_BASIC_CANCEL_METHOD)) {
@@ -275,67 +276,67 @@ enum delivery amqp_next(struct amqp *amqp, int64_t timeout_ms, size_t size_max,
         *ret_delivery = NULL;
         return DELIVERY_DONE;
     }
-    struct amqp_delivery *delivery = calloc(1, sizeof *delivery);
+    struct broker_delivery *delivery = calloc(1, sizeof *delivery);
     if (!delivery)
         return no_memory(error);
-    done = read_whole(amqp, &frame, size_max, delivery, error);
+    done = read_whole(broker, &frame, size_max, delivery, error);
     if (done == DELIVERY_DONE)
         *ret_delivery = delivery;
     else
-        amqp_delivery_free(delivery);
+        broker_delivery_free(delivery);
     return done;
 }
 
-const char *amqp_delivery_id(const struct amqp_delivery *delivery)
+const char *broker_delivery_id(const struct broker_delivery *delivery)
 {
     return delivery->id;
 }
 
-const char *amqp_delivery_type(const struct amqp_delivery *delivery)
+const char *broker_delivery_type(const struct broker_delivery *delivery)
 {
     return delivery->type;
 }
 
-const char *amqp_delivery_app_id(const struct amqp_delivery *delivery)
+const char *broker_delivery_app_id(const struct broker_delivery *delivery)
 {
     return delivery->app_id;
 }
 
-const char *amqp_delivery_user_id(const struct amqp_delivery *delivery)
+const char *broker_delivery_user_id(const struct broker_delivery *delivery)
 {
     return delivery->user_id;
 }
 
-const char *amqp_delivery_body(const struct amqp_delivery *delivery, size_t *ret_size)
+const char *broker_delivery_body(const struct broker_delivery *delivery, size_t *ret_size)
 {
     *ret_size = delivery->message.body.len;
     return delivery->message.body.len ? delivery->message.body.bytes : "";
 }
 
-bool amqp_delivery_is_too_large(const struct amqp_delivery *delivery)
+bool broker_delivery_is_too_large(const struct broker_delivery *delivery)
 {
     return delivery->is_too_large;
 }
 
-static enum delivery publish_again(struct amqp *amqp, const char *exchange, const char *key,
+static enum delivery publish_again(struct broker *broker, const char *exchange, const char *key,
                                    amqp_basic_properties_t properties, amqp_bytes_t body,
                                    struct error *error)
 {
     properties._flags &= ~UNWANTED;
-    amqp_begin_call(amqp);
-    int status = amqp_basic_publish(amqp->connection, AMQP_CHANNEL, amqp_cstring_bytes(exchange),
+    broker_begin_call(broker);
+    int status = amqp_basic_publish(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(exchange),
                                     amqp_cstring_bytes(key), 1, 0, &properties, body);
-    amqp_end_call(amqp);
+    broker_end_call(broker);
     if (status != AMQP_STATUS_OK)
-        return amqp_fail_status("publishing", status, error);
-    return amqp_await_confirm(amqp, amqp->next_tag++, error);
+        return broker_fail_status("publishing", status, error);
+    return broker_await_confirm(broker, broker->next_tag++, error);
 }
 
-enum delivery amqp_forward(struct amqp *amqp, const struct amqp_delivery *delivery,
-                           const char *exchange, const char *key, struct error *error)
+enum delivery broker_forward(struct broker *broker, const struct broker_delivery *delivery,
+                             const char *exchange, const char *key, struct error *error)
 {
-    return publish_again(amqp, exchange, key, delivery->message.properties, delivery->message.body,
-                         error);
+    return publish_again(broker, exchange, key, delivery->message.properties,
+                         delivery->message.body, error);
 }
 
 static bool is_own_header(const amqp_table_entry_t *entry, const amqp_table_entry_t *own)
@@ -347,8 +348,8 @@ static bool is_own_header(const amqp_table_entry_t *entry, const amqp_table_entr
     return false;
 }
 
-enum delivery amqp_dead_letter(struct amqp *amqp, const struct amqp_delivery *delivery,
-                               const struct amqp_refusal *refusal, struct error *error)
+enum delivery broker_dead_letter(struct broker *broker, const struct broker_delivery *delivery,
+                                 const struct broker_refusal *refusal, struct error *error)
 {
     const amqp_table_entry_t own[OWN_HEADERS] = {
         amqp_text_entry("x-reason", refusal->reason),
@@ -371,51 +372,52 @@ enum delivery amqp_dead_letter(struct amqp *amqp, const struct amqp_delivery *de
     properties.delivery_mode = AMQP_PERSISTENT;
     if (refusal->without_user)
         properties._flags &= ~(amqp_flags_t)AMQP_BASIC_USER_ID_FLAG;
-    enum delivery done = publish_again(amqp, refusal->exchange, refusal->key, properties,
+    enum delivery done = publish_again(broker, refusal->exchange, refusal->key, properties,
                                        delivery->message.body, error);
     free(entries);
     return done;
 }
 
-static enum delivery acknowledge(struct amqp *amqp, uint64_t tag, bool multiple,
+static enum delivery acknowledge(struct broker *broker, uint64_t tag, bool multiple,
                                  struct error *error)
 {
-    amqp_begin_call(amqp);
-    int status = amqp_basic_ack(amqp->connection, AMQP_CHANNEL, tag, multiple);
-    amqp_end_call(amqp);
+    broker_begin_call(broker);
+    int status = amqp_basic_ack(broker->connection, AMQP_CHANNEL, tag, multiple);
+    broker_end_call(broker);
     return status == AMQP_STATUS_OK ? DELIVERY_DONE
-                                    : amqp_fail_status("acknowledging", status, error);
+                                    : broker_fail_status("acknowledging", status, error);
 }
 
-enum delivery amqp_acknowledge(struct amqp *amqp, const struct amqp_delivery *delivery,
-                               struct error *error)
+enum delivery broker_acknowledge(struct broker *broker, const struct broker_delivery *delivery,
+                                 struct error *error)
 {
-    return acknowledge(amqp, delivery->tag, false, error);
+    return acknowledge(broker, delivery->tag, false, error);
 }
 
-enum delivery amqp_acknowledge_through(struct amqp *amqp, const struct amqp_delivery *delivery,
-                                       struct error *error)
+enum delivery broker_acknowledge_through(struct broker *broker,
+                                         const struct broker_delivery *delivery,
+                                         struct error *error)
 {
-    return acknowledge(amqp, delivery->tag, true, error);
+    return acknowledge(broker, delivery->tag, true, error);
 }
 
-static enum delivery refuse(struct amqp *amqp, uint64_t tag, bool requeue, const char *what,
+static enum delivery refuse(struct broker *broker, uint64_t tag, bool requeue, const char *what,
                             struct error *error)
 {
-    amqp_begin_call(amqp);
-    int status = amqp_basic_nack(amqp->connection, AMQP_CHANNEL, tag, 0, requeue);
-    amqp_end_call(amqp);
-    return status == AMQP_STATUS_OK ? DELIVERY_DONE : amqp_fail_status(what, status, error);
+    broker_begin_call(broker);
+    int status = amqp_basic_nack(broker->connection, AMQP_CHANNEL, tag, 0, requeue);
+    broker_end_call(broker);
+    return status == AMQP_STATUS_OK ? DELIVERY_DONE : broker_fail_status(what, status, error);
 }
 
-enum delivery amqp_give_back(struct amqp *amqp, const struct amqp_delivery *delivery,
-                             struct error *error)
+enum delivery broker_give_back(struct broker *broker, const struct broker_delivery *delivery,
+                               struct error *error)
 {
-    return refuse(amqp, delivery->tag, true, "giving back", error);
+    return refuse(broker, delivery->tag, true, "giving back", error);
 }
 
-enum delivery amqp_reject(struct amqp *amqp, const struct amqp_delivery *delivery,
-                          struct error *error)
+enum delivery broker_reject(struct broker *broker, const struct broker_delivery *delivery,
+                            struct error *error)
 {
-    return refuse(amqp, delivery->tag, false, "rejecting", error);
+    return refuse(broker, delivery->tag, false, "rejecting", error);
 }

@@ -1,6 +1,6 @@
 /* What the files of the AMQP adapter share; nobody else includes this. */
-#ifndef TILLBOX_BRIDGE_AMQP_INTERNAL_H
-#define TILLBOX_BRIDGE_AMQP_INTERNAL_H
+#ifndef TILLBOX_BRIDGE_BROKER_INTERNAL_H
+#define TILLBOX_BRIDGE_BROKER_INTERNAL_H
 
 #include <amqp.h>
 #include <amqp_framing.h>
@@ -14,7 +14,7 @@ enum { AMQP_CHANNEL = 1, AMQP_PERSISTENT = 2 };
 #define AMQP_CONSUMER "tillbox" /* consumer tag; a channel has one */
 
 /* A message off a queue; its texts are copied, for libraries don't end them with a NUL. */
-struct amqp_delivery {
+struct broker_delivery {
     uint64_t tag;
     bool is_too_large; /* then it has no body */
     amqp_message_t message;
@@ -25,8 +25,8 @@ struct amqp_delivery {
     char routing_key[AMQP_NAME_SIZE];
 };
 
-struct amqp {
-    struct amqp_options options;
+struct broker {
+    struct broker_options options;
     amqp_connection_state_t connection;
     atomic_int socket;      /* -1 until it is open */
     struct error tls_error; /* what is wrong with the broker's certificate */
@@ -37,21 +37,21 @@ struct amqp {
 };
 
 /* The call that follows may wait: from now on the watchdog counts. */
-void amqp_begin_call(struct amqp *amqp);
-void amqp_end_call(struct amqp *amqp);
+void broker_begin_call(struct broker *broker);
+void broker_end_call(struct broker *broker);
 
-/* Both write the cause and give DELIVERY_DOWN, amqp_check_reply DELIVERY_DONE if all is well.
+/* Both write the cause and give DELIVERY_DOWN, broker_check_reply DELIVERY_DONE if all is well.
  * `denied` may be NULL; it is set when the broker forbids this to the user. */
-enum delivery amqp_fail_status(const char *what, int status, struct error *error) MUST_CHECK;
-enum delivery amqp_check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
-                               struct error *error) MUST_CHECK;
+enum delivery broker_fail_status(const char *what, int status, struct error *error) MUST_CHECK;
+enum delivery broker_check_reply(const char *what, amqp_rpc_reply_t reply, bool *denied,
+                                 struct error *error) MUST_CHECK;
 
 /* The broker has closed the channel or the connection: why. */
-enum delivery amqp_read_closed(struct amqp *amqp, const amqp_frame_t *frame,
-                               struct error *error) MUST_CHECK;
+enum delivery broker_read_closed(struct broker *broker, const amqp_frame_t *frame,
+                                 struct error *error) MUST_CHECK;
 
-void amqp_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes);
-struct timeval amqp_timeval_of(int64_t duration_ms);
+void broker_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes);
+struct timeval broker_timeval_of(int64_t duration_ms);
 
 /* A header or argument; both texts must outlive it. */
 amqp_table_entry_t amqp_text_entry(const char *name, const char *text);

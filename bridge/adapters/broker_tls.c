@@ -29,8 +29,8 @@ static bool expect_host(SSL_CTX *context, const char *host)
                             : X509_VERIFY_PARAM_set1_host(expected, host, 0) == 1;
 }
 
-enum result amqp_tls_prepare(void *context, const char *host, const char *ca_file,
-                             struct error *error)
+enum result broker_tls_prepare(void *context, const char *host, const char *ca_file,
+                               struct error *error)
 {
     int trusted = ca_file ? SSL_CTX_load_verify_locations(context, ca_file, NULL)
                           : SSL_CTX_set_default_verify_paths(context);

@@ -31,18 +31,19 @@ static const struct binding BINDINGS[] = {
     {TOPOLOGY_NOTIFICATION, TOPOLOGY_EVENTS, "order.cancelled"},
 };
 
-enum delivery topology_declare(struct amqp *amqp, bool *ret_denied, struct error *error)
+enum delivery topology_declare(struct broker *broker, bool *ret_denied, struct error *error)
 {
     enum delivery done = DELIVERY_DONE;
     *ret_denied = false;
     for (size_t i = 0; i < ARRAY_LENGTH(EXCHANGES) && done == DELIVERY_DONE; i++)
-        done = amqp_declare_exchange(amqp, EXCHANGES[i].name, EXCHANGES[i].type, ret_denied, error);
+        done = broker_declare_exchange(broker, EXCHANGES[i].name, EXCHANGES[i].type, ret_denied,
+                                       error);
     for (size_t i = 0; i < ARRAY_LENGTH(QUEUES) && done == DELIVERY_DONE; i++)
-        done = amqp_declare_quorum_queue(
-            amqp, QUEUES[i].name, QUEUES[i].dead_letters ? TOPOLOGY_DEAD_LETTERS : NULL,
+        done = broker_declare_quorum_queue(
+            broker, QUEUES[i].name, QUEUES[i].dead_letters ? TOPOLOGY_DEAD_LETTERS : NULL,
             TOPOLOGY_FAILED, QUEUES[i].delivery_limit, ret_denied, error);
     for (size_t i = 0; i < ARRAY_LENGTH(BINDINGS) && done == DELIVERY_DONE; i++)
-        done = amqp_bind(amqp, BINDINGS[i].queue, BINDINGS[i].exchange, BINDINGS[i].key, ret_denied,
-                         error);
+        done = broker_bind(broker, BINDINGS[i].queue, BINDINGS[i].exchange, BINDINGS[i].key,
+                           ret_denied, error);
     return done;
 }

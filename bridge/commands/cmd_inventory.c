@@ -1,9 +1,9 @@
-/* bridge inventory: keeps head office's stock, and serves it. */
+/* bridge inventory: keeps head running's stock, and serves it. */
 #include "bridge/commands/run_service.h"
 #include "bridge/inventory/inventory.h"
 #include "bridge/inventory/stock_api.h"
 
-struct office {
+struct inventory_service {
     struct inventory inventory;
     struct uuid_generator ids;
     struct stock_api api;
@@ -11,28 +11,29 @@ struct office {
 
 static enum result start(void *self, const struct pg_options *postgres, struct error *error)
 {
-    struct office *office = self;
-    enum result result = sha256_new(&office->api.hasher);
-    return result == RESULT_OK ? stock_desk_start(postgres, &office->api.desk, error) : result;
+    struct inventory_service *running = self;
+    enum result result = sha256_new(&running->api.hasher);
+    return result == RESULT_OK ? stock_worker_start(postgres, &running->api.worker, error) : result;
 }
 
 static bool handle(void *self, struct http_exchange *exchange)
 {
-    struct office *office = self;
-    return stock_api_handle(&office->api, exchange);
+    struct inventory_service *running = self;
+    return stock_api_handle(&running->api, exchange);
 }
 
 static void put_status(void *self, struct json_writer *writer)
 {
-    struct office *office = self;
-    json_put_int(writer, "products_below_zero", atomic_load(&office->inventory.below_zero));
-    json_put_int(writer, "went_below_zero", atomic_load(&office->inventory.went_below_total));
-    json_put_text(writer, "api_breaker", breaker_state_text(stock_desk_breaker(office->api.desk)));
+    struct inventory_service *running = self;
+    json_put_int(writer, "products_below_zero", atomic_load(&running->inventory.below_zero));
+    json_put_int(writer, "went_below_zero", atomic_load(&running->inventory.went_below_total));
+    json_put_text(writer, "api_breaker",
+                  breaker_state_text(stock_worker_breaker(running->api.worker)));
 }
 
 static void put_metrics(void *self, struct buf *text)
 {
-    struct office *office = self;
+    struct inventory_service *running = self;
     buf_append_format(text,
                       "# HELP tillbox_inventory_products_below_zero Products whose stock is below"
                       " zero; -1: not known.\n"
@@ -46,15 +47,15 @@ static void put_metrics(void *self, struct buf *text)
                       " the database.\n"
                       "# TYPE tillbox_inventory_api_breaker_state gauge\n"
                       "tillbox_inventory_api_breaker_state %d\n",
-                      (long long)atomic_load(&office->inventory.below_zero),
-                      (long long)atomic_load(&office->inventory.went_below_total),
-                      (int)stock_desk_breaker(office->api.desk));
+                      (long long)atomic_load(&running->inventory.below_zero),
+                      (long long)atomic_load(&running->inventory.went_below_total),
+                      (int)stock_worker_breaker(running->api.worker));
 }
 
 static void drain(void *self)
 {
-    struct office *office = self;
-    stock_desk_stop(office->api.desk);
+    struct inventory_service *running = self;
+    stock_worker_stop(running->api.worker);
 }
 
 static const struct service_ops SERVES = {.start = start,
@@ -65,17 +66,17 @@ static const struct service_ops SERVES = {.start = start,
 
 enum exit_code command_inventory(struct settings *settings, const struct config_sources *sources)
 {
-    struct office office = {0};
+    struct inventory_service running = {0};
     struct service service = {.listen = &settings->inventory_listen,
                               .consumes = &INVENTORY_OPS,
                               .serves = &SERVES,
-                              .self = &office};
-    inventory_init(&office.inventory, &clock_system);
-    uuid_generator_init(&office.ids, &clock_system, &random_system);
-    office.api.ids = &office.ids;
+                              .self = &running};
+    inventory_init(&running.inventory, &clock_system);
+    uuid_generator_init(&running.ids, &clock_system, &random_system);
+    running.api.ids = &running.ids;
     enum exit_code code = run_service(&service, "inventory_listen", settings, sources);
-    stock_desk_free(office.api.desk);
-    sha256_free(office.api.hasher);
-    inventory_done(&office.inventory);
+    stock_worker_free(running.api.worker);
+    sha256_free(running.api.hasher);
+    inventory_done(&running.inventory);
     return code;
 }

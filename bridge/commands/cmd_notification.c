@@ -12,7 +12,7 @@ enum { JSON_MAX = 16 << 20, CHANNELS_SIZE_MAX = 256 };
 
 /* The running service. A pointer to it is one to its first member, which is what NOTIFICATION_OPS
  * takes: service and consumer share one `self`. */
-struct desk {
+struct notification_service {
     struct notification_intake intake;
     struct settings *settings;
     struct channel_options channel;
@@ -23,30 +23,30 @@ struct desk {
 
 static enum result start(void *self, const struct pg_options *postgres, struct error *error)
 {
-    struct desk *desk = self;
-    const struct notifier_options options = {.channel = &desk->channel,
-                                             .retry_ms = desk->settings->notification_retry_ms,
+    struct notification_service *running = self;
+    const struct notifier_options options = {.channel = &running->channel,
+                                             .retry_ms = running->settings->notification_retry_ms,
                                              .postgres = postgres,
-                                             .texts = &desk->texts,
-                                             .channels = desk->channels,
+                                             .texts = &running->texts,
+                                             .channels = running->channels,
                                              .clock = &clock_system,
                                              .random = &random_system};
-    enum result result = notifier_start(&options, &desk->notifier, error);
+    enum result result = notifier_start(&options, &running->notifier, error);
     if (result == RESULT_OK)
-        atomic_store(&desk->intake.notifier, desk->notifier);
+        atomic_store(&running->intake.notifier, running->notifier);
     return result;
 }
 
 static void put_status(void *self, struct json_writer *writer)
 {
-    struct desk *desk = self;
+    struct notification_service *running = self;
     struct notification_counts counts;
     struct notifier_stats stats;
-    bool counted = notification_intake_counts(&desk->intake, &counts);
-    notifier_stats(desk->notifier, &stats);
+    bool counted = notification_intake_counts(&running->intake, &counts);
+    notifier_stats(running->notifier, &stats);
     json_begin_object(writer, "channels");
     for (int i = 0; i < CHANNEL_COUNT; i++) {
-        if (!desk->channels[i])
+        if (!running->channels[i])
             continue;
         json_begin_object(writer, channel_name((enum channel_kind)i));
         json_put_int(writer, "sent", stats.sent[i]);
@@ -62,15 +62,15 @@ static void put_status(void *self, struct json_writer *writer)
     json_end_object(writer);
 }
 
-static void put_metric(const struct desk *desk, struct buf *text, const char *name,
-                       const char *type, const char *help,
+static void put_metric(const struct notification_service *running, struct buf *text,
+                       const char *name, const char *type, const char *help,
                        const int64_t values[static CHANNEL_COUNT])
 {
     buf_append_format(text,
                       "# HELP tillbox_notifications_%s %s\n# TYPE tillbox_notifications_%s %s\n",
                       name, help, name, type);
     for (int i = 0; i < CHANNEL_COUNT; i++)
-        if (desk->channels[i])
+        if (running->channels[i])
             buf_append_format(text, "tillbox_notifications_%s{channel=\"%s\"} %lld\n", name,
                               channel_name((enum channel_kind)i), (long long)values[i]);
 }
@@ -78,67 +78,68 @@ static void put_metric(const struct desk *desk, struct buf *text, const char *na
 /* What the database was asked for is left out while it isn't there. */
 static void put_metrics(void *self, struct buf *text)
 {
-    struct desk *desk = self;
+    struct notification_service *running = self;
     struct notification_counts counts;
     struct notifier_stats stats;
-    notifier_stats(desk->notifier, &stats);
-    put_metric(desk, text, "sent_total", "counter", "Messages sent.", stats.sent);
-    put_metric(desk, text, "retried_total", "counter", "Tries after the first.", stats.retried);
-    put_metric(desk, text, "given_up_total", "counter", "Messages that failed for good.",
+    notifier_stats(running->notifier, &stats);
+    put_metric(running, text, "sent_total", "counter", "Messages sent.", stats.sent);
+    put_metric(running, text, "retried_total", "counter", "Tries after the first.", stats.retried);
+    put_metric(running, text, "given_up_total", "counter", "Messages that failed for good.",
                stats.given_up);
-    if (!notification_intake_counts(&desk->intake, &counts))
+    if (!notification_intake_counts(&running->intake, &counts))
         return;
-    put_metric(desk, text, "waiting", "gauge", "Messages to be sent.", counts.waiting);
-    put_metric(desk, text, "oldest_waiting_seconds", "gauge", "Age of the oldest of them.",
+    put_metric(running, text, "waiting", "gauge", "Messages to be sent.", counts.waiting);
+    put_metric(running, text, "oldest_waiting_seconds", "gauge", "Age of the oldest of them.",
                counts.oldest_s);
-    put_metric(desk, text, "failed", "gauge", "Messages that wait for `notification retry`.",
+    put_metric(running, text, "failed", "gauge", "Messages that wait for `notification retry`.",
                counts.failed);
 }
 
-static void write_channels(const struct desk *desk, struct buf *out)
+static void write_channels(const struct notification_service *running, struct buf *out)
 {
     struct json_writer writer;
     json_writer_init(&writer, out);
     json_begin_array(&writer, NULL);
     for (int i = 0; i < CHANNEL_COUNT; i++)
-        if (desk->channels[i])
+        if (running->channels[i])
             json_put_text(&writer, NULL, channel_name((enum channel_kind)i));
     json_end_array(&writer);
 }
 
-static enum exit_code serve(struct desk *desk, const struct config_sources *sources)
+static enum exit_code serve(struct notification_service *running,
+                            const struct config_sources *sources)
 {
     static const struct service_ops SERVES = {
         .start = start, .put_status = put_status, .put_metrics = put_metrics};
-    struct service service = {.listen = &desk->settings->status_listen,
+    struct service service = {.listen = &running->settings->status_listen,
                               .consumes = &NOTIFICATION_OPS,
                               .serves = &SERVES,
-                              .self = desk};
+                              .self = running};
     struct buf channels;
     buf_init(&channels, CHANNELS_SIZE_MAX);
-    write_channels(desk, &channels);
-    notification_intake_init(&desk->intake, &clock_system, buf_text(&channels));
-    enum exit_code code = run_service(&service, "status_listen", desk->settings, sources);
-    notifier_stop(desk->notifier);
-    notification_intake_done(&desk->intake);
+    write_channels(running, &channels);
+    notification_intake_init(&running->intake, &clock_system, buf_text(&channels));
+    enum exit_code code = run_service(&service, "status_listen", running->settings, sources);
+    notifier_stop(running->notifier);
+    notification_intake_done(&running->intake);
     buf_done(&channels);
     return code;
 }
 
 static enum exit_code run(struct settings *settings, const struct config_sources *sources)
 {
-    struct desk desk = {.settings = settings};
+    struct notification_service running = {.settings = settings};
     struct buf problems;
     buf_init(&problems, CONFIG_PROBLEMS_MAX);
-    notification_settings_check(settings, sources, &problems, desk.channels);
-    desk.channel = notification_settings_channel(settings);
-    notification_settings_load_texts(settings, sources, &problems, &desk.texts);
+    notification_settings_check(settings, sources, &problems, running.channels);
+    running.channel = notification_settings_channel(settings);
+    notification_settings_load_texts(settings, sources, &problems, &running.texts);
     enum exit_code code = EXIT_USAGE;
     if (config_verdict(&problems) == RESULT_OK)
-        code = serve(&desk, sources);
+        code = serve(&running, sources);
     else
         fprintf(stderr, "%s", buf_text(&problems));
-    notification_texts_done(&desk.texts);
+    notification_texts_done(&running.texts);
     buf_done(&problems);
     return code;
 }
@@ -227,13 +228,13 @@ static enum exit_code ask(const char *word, const struct settings *settings,
                                                     struct error *))
 {
     struct error error = {0};
-    struct peers peers;
+    struct sinks peers;
     struct pg *pg = NULL;
     if (!settings->postgres_url) {
         fprintf(stderr, "notification: postgres_url isn't set\n");
         return EXIT_USAGE;
     }
-    peers_init(&peers, settings);
+    sinks_init(&peers, settings);
     enum delivery done = pg_connect(&peers.postgres, &pg, &error);
     if (done == DELIVERY_DONE)
         done = question(pg, settings, &error);

@@ -1,4 +1,4 @@
-/* bridge parked list | show | discard: what head office refused, and what waits behind it. */
+/* bridge parked list | show | discard: what head running refused, and what waits behind it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -66,8 +66,8 @@ static struct parked_filter filter_of(const struct settings *settings)
                                   .order_id = settings->order};
 }
 
-static enum result print_rows(struct ledger *ledger, const struct settings *settings, bool whole,
-                              int64_t *ret_count, struct error *error)
+static enum result print_rows(struct delivery_state *deliveries, const struct settings *settings,
+                              bool whole, int64_t *ret_count, struct error *error)
 {
     struct buf text;
     struct json_writer writer;
@@ -77,7 +77,8 @@ static enum result print_rows(struct ledger *ledger, const struct settings *sett
     struct parked_filter filter = filter_of(settings);
     filter.only_open = !whole;
     json_begin_array(&writer, NULL);
-    enum result result = ledger_each_parked(ledger, &filter, take_row, &printing, error);
+    enum result result =
+        delivery_state_each_parked(deliveries, &filter, take_row, &printing, error);
     json_end_array(&writer);
     if (result == RESULT_OK && settings->json)
         puts(buf_text(&text));
@@ -86,22 +87,22 @@ static enum result print_rows(struct ledger *ledger, const struct settings *sett
     return result;
 }
 
-static enum exit_code list(struct ledger *ledger, const struct settings *settings,
+static enum exit_code list(struct delivery_state *deliveries, const struct settings *settings,
                            struct error *error)
 {
     int64_t count = 0;
-    if (print_rows(ledger, settings, false, &count, error) != RESULT_OK)
+    if (print_rows(deliveries, settings, false, &count, error) != RESULT_OK)
         return EXIT_FAILED;
     if (!settings->json && count == 0)
         puts("nothing is parked");
     return EXIT_DONE;
 }
 
-static enum exit_code show(struct ledger *ledger, const struct settings *settings,
+static enum exit_code show(struct delivery_state *deliveries, const struct settings *settings,
                            struct error *error)
 {
     int64_t count = 0;
-    if (print_rows(ledger, settings, true, &count, error) != RESULT_OK)
+    if (print_rows(deliveries, settings, true, &count, error) != RESULT_OK)
         return EXIT_FAILED;
     if (count > 0)
         return EXIT_DONE;
@@ -109,7 +110,7 @@ static enum exit_code show(struct ledger *ledger, const struct settings *setting
     return EXIT_FAILED;
 }
 
-/* Rows to discard, gathered before any is: the ledger can't be changed while it is read. */
+/* Rows to discard, gathered before any is: the deliveries can't be changed while it is read. */
 struct gathering {
     struct parked rows[8]; /* one event has at most one row a sink */
     size_t count;
@@ -122,7 +123,7 @@ static void gather(void *context, const struct parked *parked)
         gathering->rows[gathering->count++] = *parked;
 }
 
-static enum exit_code discard(struct ledger *ledger, const struct settings *settings,
+static enum exit_code discard(struct delivery_state *deliveries, const struct settings *settings,
                               struct error *error)
 {
     struct gathering found = {.count = 0};
@@ -132,12 +133,13 @@ static enum exit_code discard(struct ledger *ledger, const struct settings *sett
         error_write(error, "discard needs --id and --reason");
         return EXIT_USAGE;
     }
-    enum result result = ledger_each_parked(ledger, &filter, gather, &found, error);
+    enum result result = delivery_state_each_parked(deliveries, &filter, gather, &found, error);
     if (result == RESULT_OK && found.count == 0)
         result = error_set(error, RESULT_NOT_FOUND, "no open event has the id %s", settings->id);
     for (size_t i = 0; i < found.count && result == RESULT_OK; i++) {
-        result = ledger_settle_parked(ledger, found.rows[i].sink, found.rows[i].sequence,
-                                      PARKED_DISCARDED, settings->reason, error);
+        result =
+            delivery_state_settle_parked(deliveries, found.rows[i].sink, found.rows[i].sequence,
+                                         PARKED_DISCARDED, settings->reason, error);
         if (result == RESULT_OK)
             printf("discarded on %s: sequence %lld, %s\n", found.rows[i].sink,
                    (long long)found.rows[i].sequence, found.rows[i].event_type);
@@ -149,18 +151,19 @@ enum exit_code command_parked(struct settings *settings, const struct config_sou
 {
     static const struct {
         const char *word;
-        enum exit_code (*run)(struct ledger *, const struct settings *, struct error *);
+        enum exit_code (*run)(struct delivery_state *, const struct settings *, struct error *);
     } WORDS[] = {{"list", list}, {"show", show}, {"discard", discard}};
     const char *word = program_operand(sources, "list");
     struct error error = {0};
-    struct ledger *ledger = NULL;
+    struct delivery_state *deliveries = NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(WORDS); i++) {
         if (strcmp(WORDS[i].word, word) != 0)
             continue;
         enum exit_code code = EXIT_FAILED;
-        if (ledger_open(settings->bridge_dir, &clock_system, &ledger, &error) == RESULT_OK)
-            code = WORDS[i].run(ledger, settings, &error);
-        ledger_close(ledger);
+        if (delivery_state_open(settings->bridge_dir, &clock_system, &deliveries, &error) ==
+            RESULT_OK)
+            code = WORDS[i].run(deliveries, settings, &error);
+        delivery_state_close(deliveries);
         if (code != EXIT_DONE)
             fprintf(stderr, "parked %s: %s\n", word, error.text);
         return code;

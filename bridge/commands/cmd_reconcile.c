@@ -1,4 +1,4 @@
-/* bridge reconcile: names what head office should have and hasn't, or has and shouldn't. */
+/* bridge reconcile: names what head running should have and hasn't, or has and shouldn't. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -95,14 +95,14 @@ static void ignore_progress(void *context, const char *sink, const struct journa
 
 /* Sends runs of neighbouring sequences together. */
 static enum result send_again(const struct settings *settings, const struct gaps *gaps,
-                              struct ledger *ledger, struct replay_report *report,
+                              struct delivery_state *deliveries, struct replay_report *report,
                               struct error *error)
 {
-    struct peers peers;
-    struct sink sinks[PEERS_MAX];
+    struct sinks peers;
+    struct sink sinks[SINKS_MAX];
     size_t count = 0, next = 0;
-    peers_init(&peers, settings);
-    enum result result = peers_sinks(&peers, gaps->sink, sinks, &count);
+    sinks_init(&peers, settings);
+    enum result result = sinks_new(&peers, gaps->sink, sinks, &count);
     if (result == RESULT_OK && count == 0 && gaps->count > 0)
         return error_set(error, RESULT_INVALID, "amqp_url isn't set");
     while (result == RESULT_OK && next < gaps->count) {
@@ -111,7 +111,7 @@ static enum result send_again(const struct settings *settings, const struct gaps
         while (++next < gaps->count && gaps->sequences[next] == filter.to + 1)
             filter.to++;
         const struct replay_options options = {.data_dir = settings->data_dir,
-                                               .ledger = ledger,
+                                               .deliveries = deliveries,
                                                .sink = &sinks[0],
                                                .clock = &clock_system,
                                                .filter = &filter,
@@ -124,13 +124,14 @@ static enum result send_again(const struct settings *settings, const struct gaps
 }
 
 /* What the stock lacks counts as repaired once the consumers have it to apply. */
-static enum result repair(struct comparison *comparison, struct ledger *ledger, struct error *error)
+static enum result repair(struct comparison *comparison, struct delivery_state *deliveries,
+                          struct error *error)
 {
     struct replay_report events = {0}, stock = {0};
     enum result result =
-        send_again(comparison->settings, &comparison->events, ledger, &events, error);
+        send_again(comparison->settings, &comparison->events, deliveries, &events, error);
     if (result == RESULT_OK)
-        result = send_again(comparison->settings, &comparison->stock, ledger, &stock, error);
+        result = send_again(comparison->settings, &comparison->stock, deliveries, &stock, error);
     if (result != RESULT_OK)
         return result;
     fprintf(stderr, "reconcile: %lld sent\n", (long long)events.sent + (long long)stock.sent);
@@ -140,12 +141,13 @@ static enum result repair(struct comparison *comparison, struct ledger *ledger, 
     return RESULT_OK;
 }
 
-static enum result compare(const struct settings *settings, struct ledger *ledger,
+static enum result compare(const struct settings *settings, struct delivery_state *deliveries,
                            struct comparison *comparison, struct error *error)
 {
-    struct peers peers;
-    struct reconcile_options options = {.ledger = ledger, .found = on_found, .context = comparison};
-    peers_init(&peers, settings);
+    struct sinks peers;
+    struct reconcile_options options = {
+        .deliveries = deliveries, .found = on_found, .context = comparison};
+    sinks_init(&peers, settings);
     enum result result = journal_reader_open(settings->data_dir, &options.journal, error);
     if (result == RESULT_OK && pg_connect(&peers.postgres, &options.pg, error) != DELIVERY_DONE)
         result = RESULT_IO;
@@ -167,15 +169,15 @@ static bool differs(const struct comparison *comparison)
            0;
 }
 
-static enum exit_code run(const struct settings *settings, struct ledger *ledger,
+static enum exit_code run(const struct settings *settings, struct delivery_state *deliveries,
                           struct comparison *comparison, struct error *error)
 {
-    enum result result = compare(settings, ledger, comparison, error);
+    enum result result = compare(settings, deliveries, comparison, error);
     if (result != RESULT_OK)
         return EXIT_FAILED;
     print_report(comparison);
     if (settings->repair && comparison->events.count + comparison->stock.count > 0 &&
-        repair(comparison, ledger, error) != RESULT_OK)
+        repair(comparison, deliveries, error) != RESULT_OK)
         return EXIT_FAILED;
     if (!differs(comparison))
         return EXIT_DONE;
@@ -187,7 +189,7 @@ enum exit_code command_reconcile(struct settings *settings, const struct config_
 {
     (void)sources;
     struct error error = {0};
-    struct ledger *ledger = NULL;
+    struct delivery_state *deliveries = NULL;
     enum exit_code code = EXIT_FAILED;
     struct comparison comparison = {
         .settings = settings, .events.sink = "postgres", .stock.sink = "rabbitmq"};
@@ -199,9 +201,10 @@ enum exit_code command_reconcile(struct settings *settings, const struct config_
     comparison.stock.sequences = calloc(REPAIRS_MAX, sizeof *comparison.stock.sequences);
     if (!comparison.events.sequences || !comparison.stock.sequences)
         error_write(&error, "out of memory");
-    else if (ledger_open(settings->bridge_dir, &clock_system, &ledger, &error) == RESULT_OK)
-        code = run(settings, ledger, &comparison, &error);
-    ledger_close(ledger);
+    else if (delivery_state_open(settings->bridge_dir, &clock_system, &deliveries, &error) ==
+             RESULT_OK)
+        code = run(settings, deliveries, &comparison, &error);
+    delivery_state_close(deliveries);
     free(comparison.events.sequences);
     free(comparison.stock.sequences);
     if (code != EXIT_DONE)

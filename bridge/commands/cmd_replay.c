@@ -147,12 +147,12 @@ static void print_summary(const struct output *output, const struct replay_repor
 }
 
 /* What one sink found out about the box concerns every other. */
-static enum result check_not_stopped(struct ledger *ledger, struct error *error)
+static enum result check_not_stopped(struct delivery_state *deliveries, struct error *error)
 {
     static const char *const SINKS[] = {"postgres", "rabbitmq"};
     for (size_t i = 0; i < ARRAY_LENGTH(SINKS); i++) {
-        struct ledger_sink sink;
-        enum result result = ledger_find_sink(ledger, SINKS[i], &sink, error);
+        struct delivery_state_sink sink;
+        enum result result = delivery_state_find_sink(deliveries, SINKS[i], &sink, error);
         if (result == RESULT_OK && sink.state == SINK_STOPPED)
             return error_set(error, RESULT_REFUSED, "%s has stopped: %s", sink.name,
                              sink.last_error);
@@ -162,21 +162,21 @@ static enum result check_not_stopped(struct ledger *ledger, struct error *error)
     return RESULT_OK;
 }
 
-static enum result replay_sinks(const struct settings *settings, struct ledger *ledger,
+static enum result replay_sinks(const struct settings *settings, struct delivery_state *deliveries,
                                 const struct replay_filter *filter, struct output *output,
                                 struct replay_report *report, struct error *error)
 {
-    struct peers peers;
-    struct sink sinks[PEERS_MAX];
+    struct sinks peers;
+    struct sink sinks[SINKS_MAX];
     size_t count = 0;
-    peers_init(&peers, settings);
-    enum result result = peers_sinks(&peers, settings->sink, sinks, &count);
+    sinks_init(&peers, settings);
+    enum result result = sinks_new(&peers, settings->sink, sinks, &count);
     if (result == RESULT_OK && count == 0)
         result = error_set(error, RESULT_INVALID, "neither postgres_url nor amqp_url is set");
     for (size_t i = 0; i < count; i++) {
         const struct replay_options options = {
             .data_dir = settings->data_dir,
-            .ledger = ledger,
+            .deliveries = deliveries,
             .sink = &sinks[i],
             .clock = &clock_system,
             .filter = filter,
@@ -194,7 +194,7 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
 {
     (void)sources;
     struct error error = {0};
-    struct ledger *ledger = NULL;
+    struct delivery_state *deliveries = NULL;
     char id[UUID_TEXT_SIZE];
     struct replay_filter filter;
     struct replay_report report = {0};
@@ -203,14 +203,15 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
         return EXIT_USAGE;
     if (filter.from > 0 && filter.to < INT64_MAX)
         output.expected = filter.to - filter.from + 1;
-    enum result result = ledger_open(settings->bridge_dir, &clock_system, &ledger, &error);
+    enum result result =
+        delivery_state_open(settings->bridge_dir, &clock_system, &deliveries, &error);
     if (result == RESULT_OK && !settings->queue)
-        result = check_not_stopped(ledger, &error);
+        result = check_not_stopped(deliveries, &error);
     if (result == RESULT_OK && settings->queue)
-        result = failed_queue_drain(settings, ledger, &report, &error);
+        result = dead_letters_drain(settings, deliveries, &report, &error);
     else if (result == RESULT_OK)
-        result = replay_sinks(settings, ledger, &filter, &output, &report, &error);
-    ledger_close(ledger);
+        result = replay_sinks(settings, deliveries, &filter, &output, &report, &error);
+    delivery_state_close(deliveries);
     print_summary(&output, &report);
     if (result != RESULT_OK)
         fprintf(stderr, "replay: %s\n", error.text);

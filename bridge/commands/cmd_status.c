@@ -8,7 +8,7 @@
 
 enum { JSON_MAX = 64 << 10 };
 
-static void print_json(const struct accounting *accounting)
+static void print_json(const struct delivery_status *delivery_status)
 {
     struct buf text;
     struct json_writer writer;
@@ -16,13 +16,13 @@ static void print_json(const struct accounting *accounting)
     json_writer_init(&writer, &text);
     json_begin_object(&writer, NULL);
     json_put_text(&writer, "version", TILLBOX_VERSION);
-    accounting_write(accounting, clock_wall_ms(&clock_system), &writer);
+    delivery_status_write(delivery_status, clock_wall_ms(&clock_system), &writer);
     json_end_object(&writer);
     puts(buf_text(&text));
     buf_done(&text);
 }
 
-static void print_sink(const struct accounting_sink *sink, int64_t now_ms)
+static void print_sink(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     int64_t age_s = sink->oldest_pending_ms ? (now_ms - sink->oldest_pending_ms) / 1000 : 0;
     printf("%-9s %-8s  breaker %s, at sequence %lld: %lld delivered, %lld pending", sink->name,
@@ -39,20 +39,21 @@ static void print_sink(const struct accounting_sink *sink, int64_t now_ms)
     }
 }
 
-static void print_text(const struct accounting *accounting)
+static void print_text(const struct delivery_status *delivery_status)
 {
     int64_t now_ms = clock_wall_ms(&clock_system);
     printf("bridge    %s, journal at sequence %lld\n",
-           accounting->bridge_running ? "running" : "not running", (long long)accounting->head);
-    for (size_t i = 0; i < accounting->sink_count; i++)
-        print_sink(&accounting->sinks[i], now_ms);
+           delivery_status->bridge_running ? "running" : "not running",
+           (long long)delivery_status->head);
+    for (size_t i = 0; i < delivery_status->sink_count; i++)
+        print_sink(&delivery_status->sinks[i], now_ms);
 }
 
-static bool needs_person(const struct accounting *accounting)
+static bool needs_person(const struct delivery_status *delivery_status)
 {
-    for (size_t i = 0; i < accounting->sink_count; i++)
-        if (strcmp(accounting->sinks[i].state, "stopped") == 0 || accounting->sinks[i].parked > 0 ||
-            accounting->sinks[i].unaccounted != 0)
+    for (size_t i = 0; i < delivery_status->sink_count; i++)
+        if (strcmp(delivery_status->sinks[i].state, "stopped") == 0 ||
+            delivery_status->sinks[i].parked > 0 || delivery_status->sinks[i].unaccounted != 0)
             return true;
     return false;
 }
@@ -61,16 +62,16 @@ enum exit_code command_status(struct settings *settings, const struct config_sou
 {
     (void)sources;
     struct error error = {0};
-    struct accounting accounting;
+    struct delivery_status delivery_status;
     enum result result =
-        accounting_read(settings->data_dir, settings->bridge_dir, &accounting, &error);
+        delivery_status_read(settings->data_dir, settings->bridge_dir, &delivery_status, &error);
     if (result != RESULT_OK) {
         fprintf(stderr, "status: %s\n", error.text);
         return EXIT_FAILED;
     }
     if (settings->json)
-        print_json(&accounting);
+        print_json(&delivery_status);
     else
-        print_text(&accounting);
-    return needs_person(&accounting) ? EXIT_FAILED : EXIT_DONE;
+        print_text(&delivery_status);
+    return needs_person(&delivery_status) ? EXIT_FAILED : EXIT_DONE;
 }

@@ -1,4 +1,4 @@
-/* bridge topology: declares exchanges and queues on head office's broker. */
+/* bridge topology: declares exchanges and queues on head running's broker. */
 #include <stdio.h>
 
 #include "bridge/adapters/topology.h"
@@ -10,21 +10,21 @@ enum exit_code command_topology(struct settings *settings, const struct config_s
 {
     (void)sources;
     struct error error = {0};
-    struct amqp *amqp = NULL;
+    struct broker *broker = NULL;
     bool denied = false;
-    const struct amqp_options options = {.url = settings->amqp_url,
-                                         .password_file = settings->amqp_password_path,
-                                         .ca_file = settings->amqp_ca_file,
-                                         .deadline_ms = DEADLINE_MS,
-                                         .clock = &clock_system};
+    const struct broker_options options = {.url = settings->amqp_url,
+                                           .password_file = settings->amqp_password_path,
+                                           .ca_file = settings->amqp_ca_file,
+                                           .deadline_ms = DEADLINE_MS,
+                                           .clock = &clock_system};
     if (!settings->amqp_url) {
         fprintf(stderr, "topology: amqp_url isn't set\n");
         return EXIT_USAGE;
     }
-    enum delivery done = amqp_connect(&options, &amqp, &error);
+    enum delivery done = broker_connect(&options, &broker, &error);
     if (done == DELIVERY_DONE)
-        done = topology_declare(amqp, &denied, &error);
-    amqp_close(amqp);
+        done = topology_declare(broker, &denied, &error);
+    broker_close(broker);
     if (done != DELIVERY_DONE) {
         fprintf(stderr, "topology: %s\n", error.text);
         return EXIT_FAILED;

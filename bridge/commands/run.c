@@ -1,4 +1,4 @@
-/* bridge run: a pump per sink, the nudge socket, the status server. */
+/* bridge run: a pump per sink, the wakeup socket, the status server. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -26,28 +26,28 @@ enum {
 
 struct bridge {
     struct settings *settings;
-    struct peers peers;
+    struct sinks peers;
     struct status_api status;
     int lock;
     int signals; /* signalfd */
-    int nudges;  /* datagram socket */
-    struct ledger *ledger;
-    struct halt halt;
-    struct pump *pumps[PEERS_MAX];
+    int wakeups; /* datagram socket */
+    struct delivery_state *deliveries;
+    struct fence fence;
+    struct pump *pumps[SINKS_MAX];
     size_t pump_count;
     struct http_server *server;
     struct watchdog watchdog;
 };
 
-static enum result start_pump(struct bridge *bridge, struct sink sink, bool in_doubt,
+static enum result start_pump(struct bridge *bridge, struct sink sink, bool unverified,
                               struct error *error)
 {
     const struct pump_options options = {
         .data_dir = bridge->settings->data_dir,
-        .ledger = bridge->ledger,
-        .halt = &bridge->halt,
+        .deliveries = bridge->deliveries,
+        .fence = &bridge->fence,
         .sink = sink,
-        .in_doubt = in_doubt,
+        .unverified = unverified,
         .clock = &clock_system,
         .random = &random_system,
     };
@@ -61,23 +61,23 @@ static enum result start_pump(struct bridge *bridge, struct sink sink, bool in_d
 static enum result was_stopped(struct bridge *bridge, const char *sink, bool *ret_stopped,
                                struct error *error)
 {
-    struct ledger_sink row;
-    enum result result = ledger_find_sink(bridge->ledger, sink, &row, error);
+    struct delivery_state_sink row;
+    enum result result = delivery_state_find_sink(bridge->deliveries, sink, &row, error);
     *ret_stopped = result == RESULT_OK && row.state == SINK_STOPPED;
     return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
 static enum result start_pumps(struct bridge *bridge, struct error *error)
 {
-    struct sink sinks[PEERS_MAX];
-    bool stopped[PEERS_MAX];
+    struct sink sinks[SINKS_MAX];
+    bool stopped[SINKS_MAX];
     size_t count = 0;
-    peers_init(&bridge->peers, bridge->settings);
-    enum result result = peers_sinks(&bridge->peers, NULL, sinks, &count);
+    sinks_init(&bridge->peers, bridge->settings);
+    enum result result = sinks_new(&bridge->peers, NULL, sinks, &count);
     for (size_t i = 0; i < count && result == RESULT_OK; i++) {
         result = was_stopped(bridge, sinks[i].ops->name, &stopped[i], error);
         if (result == RESULT_OK && stopped[i])
-            halt_add_doubt(&bridge->halt);
+            fence_add_unverified(&bridge->fence);
     }
     for (size_t i = 0; i < count; i++) {
         if (result == RESULT_OK)
@@ -109,11 +109,11 @@ static enum result start_status(struct bridge *bridge, struct error *error)
 static enum result start(struct bridge *bridge, struct error *error)
 {
     const char *bridge_dir = bridge->settings->bridge_dir;
-    enum result result = accounting_lock_bridge(bridge_dir, &bridge->lock, error);
+    enum result result = delivery_status_lock_bridge(bridge_dir, &bridge->lock, error);
     if (result == RESULT_OK)
-        result = ledger_open(bridge_dir, &clock_system, &bridge->ledger, error);
+        result = delivery_state_open(bridge_dir, &clock_system, &bridge->deliveries, error);
     if (result == RESULT_OK)
-        result = nudge_listen(bridge_dir, &bridge->nudges, error);
+        result = wakeup_listen(bridge_dir, &bridge->wakeups, error);
     if (result == RESULT_OK)
         result = start_status(bridge, error);
     return result == RESULT_OK ? start_pumps(bridge, error) : result;
@@ -131,13 +131,13 @@ static void tick(struct bridge *bridge)
 static void serve(struct bridge *bridge)
 {
     struct pollfd descriptors[] = {{.fd = bridge->signals, .events = POLLIN},
-                                   {.fd = bridge->nudges, .events = POLLIN}};
+                                   {.fd = bridge->wakeups, .events = POLLIN}};
     int64_t ticked_ms = clock_monotonic_ms(&clock_system);
     while (!(descriptors[0].revents & POLLIN)) {
         int ready = poll(descriptors, ARRAY_LENGTH(descriptors), TICK_MS);
-        if (ready > 0 && (descriptors[1].revents & POLLIN) && nudge_drain(bridge->nudges))
+        if (ready > 0 && (descriptors[1].revents & POLLIN) && wakeup_drain(bridge->wakeups))
             for (size_t i = 0; i < bridge->pump_count; i++)
-                pump_nudge(bridge->pumps[i]);
+                pump_wake(bridge->pumps[i]);
         int64_t now_ms = clock_monotonic_ms(&clock_system);
         if (now_ms - ticked_ms >= TICK_MS) {
             tick(bridge);
@@ -170,10 +170,10 @@ static bool stop(struct bridge *bridge)
     http_server_stop(bridge->server);
     if (!ended)
         return false;
-    ledger_close(bridge->ledger);
-    halt_done(&bridge->halt);
-    if (bridge->nudges >= 0)
-        close(bridge->nudges);
+    delivery_state_close(bridge->deliveries);
+    fence_done(&bridge->fence);
+    if (bridge->wakeups >= 0)
+        close(bridge->wakeups);
     if (bridge->lock >= 0)
         close(bridge->lock);
     close(bridge->signals);
@@ -190,7 +190,7 @@ static bool server_moves(void *context)
     return http_server_has_moved(context);
 }
 
-/* A pump that waits for head office moves. */
+/* A pump that waits for head running moves. */
 static void start_watchdog(struct bridge *bridge)
 {
     watchdog_init(&bridge->watchdog, &clock_system);
@@ -234,9 +234,9 @@ enum exit_code command_run(struct settings *settings, const struct config_source
 {
     (void)sources;
     struct error error = {0};
-    struct bridge bridge = {.settings = settings, .lock = -1, .nudges = -1};
+    struct bridge bridge = {.settings = settings, .lock = -1, .wakeups = -1};
     settings_warn(settings);
-    halt_init(&bridge.halt);
+    fence_init(&bridge.fence);
     bridge.signals = stop_signals_open();
     if (!wait_for_folder(&bridge))
         return EXIT_DONE;
@@ -244,18 +244,19 @@ enum exit_code command_run(struct settings *settings, const struct config_source
     if (result == RESULT_OK) {
         log_ready(&bridge);
         start_watchdog(&bridge);
-        notify_status("database %s, broker %s; `tillbox-bridge status` says where every event is",
-                      settings->postgres_url ? "on" : "off", settings->amqp_url ? "on" : "off");
-        notify_ready();
+        sd_notify_status(
+            "database %s, broker %s; `tillbox-bridge status` says where every event is",
+            settings->postgres_url ? "on" : "off", settings->amqp_url ? "on" : "off");
+        sd_notify_ready();
         serve(&bridge);
         LOG(LOG_INFO, "bridge.stopping");
-        notify_stopping();
+        sd_notify_stopping();
     } else {
         LOG(LOG_ERROR, "bridge.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));
     }
     if (!stop(&bridge)) {
-        LOG(LOG_WARN, "bridge.left_a_thread");
+        LOG(LOG_WARN, "bridge.thread_leaked");
         _exit((int)exit_code_of(result)); /* what that thread uses must not be released */
     }
     return exit_code_of(result);

@@ -24,7 +24,7 @@ enum exit_code run_service(struct service *service, const char *listen_option,
                            struct settings *settings, const struct config_sources *sources)
 {
     struct buf problems;
-    struct peers peers;
+    struct sinks peers;
     buf_init(&problems, CONFIG_PROBLEMS_MAX);
     settings_warn(settings);
     enum result result = check_service(service, listen_option, settings, sources, &problems);
@@ -33,12 +33,12 @@ enum exit_code run_service(struct service *service, const char *listen_option,
     buf_done(&problems);
     if (result != RESULT_OK)
         return EXIT_USAGE;
-    peers_init(&peers, settings);
+    sinks_init(&peers, settings);
     peers.postgres.application_name = service->consumes->name;
     service->postgres = &peers.postgres;
     service->rabbitmq = &peers.rabbitmq;
     service->allowed_hosts = &settings->allowed_hosts;
     service->api_token = settings->api_token;
-    service->box_user_prefix = settings->box_user_prefix;
+    service->amqp_user_prefix = settings->amqp_user_prefix;
     return exit_code_of(service_run(service));
 }

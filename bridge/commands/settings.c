@@ -28,7 +28,8 @@ static const struct option OPTIONS[] = {
      "amqp-password)"},
     {"amqp_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that the broker's certificate must come from (amqps)"},
-    {"box_user_prefix", OPTION_TEXT, OPTION_EVERYWHERE, AT(box_user_prefix), NULL, 1, 64, "PREFIX",
+    {"amqp_user_prefix", OPTION_TEXT, OPTION_EVERYWHERE, AT(amqp_user_prefix), NULL, 1, 64,
+     "PREFIX",
      "where each box has a broker login of its own, named this and its device_id, as box-: an "
      "event "
      "that another login sent is refused (inventory, notification)"},
@@ -122,12 +123,12 @@ static void load_secrets(struct settings *settings, const struct config_sources 
 {
     const struct secret_source postgres = {
         "postgres_password_file", settings->postgres_password_file, "postgres-password", 0};
-    const struct secret_source amqp = {"amqp_password_file", settings->amqp_password_file,
-                                       "amqp-password", 0};
+    const struct secret_source broker = {"amqp_password_file", settings->amqp_password_file,
+                                         "amqp-password", 0};
     secret_find(&postgres, sources, problems, &settings->postgres_password_path);
-    secret_find(&amqp, sources, problems, &settings->amqp_password_path);
+    secret_find(&broker, sources, problems, &settings->amqp_password_path);
     secret_check_url("postgres_url", settings->postgres_url, postgres.option, sources, problems);
-    secret_check_url("amqp_url", settings->amqp_url, amqp.option, sources, problems);
+    secret_check_url("amqp_url", settings->amqp_url, broker.option, sources, problems);
 }
 
 enum result settings_load(int argc, char *const argv[], char *const environment[],

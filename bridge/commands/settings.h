@@ -14,7 +14,7 @@ struct settings {
     char *amqp_url;
     char *amqp_password_file;
     char *amqp_ca_file;
-    char *box_user_prefix;
+    char *amqp_user_prefix;
     struct listen_address status_listen;
     struct listen_address inventory_listen;
     char *api_token_file;

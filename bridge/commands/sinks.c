@@ -4,18 +4,18 @@
 
 #include "bridge/relay/sink_postgres.h"
 
-void peers_init(struct peers *peers, const struct settings *settings)
+void sinks_init(struct sinks *peers, const struct settings *settings)
 {
-    *peers = (struct peers){
+    *peers = (struct sinks){
         .postgres = {.url = settings->postgres_url,
                      .password_file = settings->postgres_password_path,
                      .application_name = "tillbox-bridge",
-                     .deadline_ms = PEERS_DEADLINE_MS,
+                     .deadline_ms = SINKS_DEADLINE_MS,
                      .clock = &clock_system},
         .rabbitmq = {.url = settings->amqp_url,
                      .password_file = settings->amqp_password_path,
                      .ca_file = settings->amqp_ca_file,
-                     .deadline_ms = PEERS_DEADLINE_MS,
+                     .deadline_ms = SINKS_DEADLINE_MS,
                      .clock = &clock_system},
     };
 }
@@ -25,8 +25,8 @@ static bool is_wanted(const char *url, const char *name, const char *only)
     return url && (!only || strcmp(only, name) == 0);
 }
 
-enum result peers_sinks(const struct peers *peers, const char *only,
-                        struct sink ret_sinks[static PEERS_MAX], size_t *ret_count)
+enum result sinks_new(const struct sinks *peers, const char *only,
+                      struct sink ret_sinks[static SINKS_MAX], size_t *ret_count)
 {
     size_t count = 0;
     enum result result = RESULT_OK;

@@ -16,7 +16,7 @@ enum { LAST_WAIT_MS = 400, APPLY_RETRY_BASE_MS = 20, APPLY_RETRY_CAP_MS = 500 };
 
 /* A message of the batch. */
 struct consumer_item {
-    struct amqp_delivery *delivery;
+    struct broker_delivery *delivery;
     bool is_good;
     struct envelope envelope;          /* if it is good */
     char reason[ENVELOPE_REASON_SIZE]; /* if it isn't */
@@ -42,8 +42,8 @@ struct consumer {
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;
     bool ended;
-    struct amqp *amqp;         /* consumes */
-    struct amqp *dead_letters; /* publishes; only while there is something to publish */
+    struct broker *broker;       /* consumes */
+    struct broker *dead_letters; /* publishes; only while there is something to publish */
     struct consumer_stats stats;
 
     /* The thread's own: */
@@ -67,13 +67,13 @@ static int64_t now_ms(const struct consumer *c)
 
 /* Puts a connection into `*place`, where the watchdog sees it; NULL takes the old one away and
  * closes it. */
-static void set_broker(struct consumer *c, struct amqp **place, struct amqp *amqp)
+static void set_broker(struct consumer *c, struct broker **place, struct broker *broker)
 {
     pthread_mutex_lock(&c->lock);
-    struct amqp *old = *place;
-    *place = amqp;
+    struct broker *old = *place;
+    *place = broker;
     pthread_mutex_unlock(&c->lock);
-    amqp_close(old);
+    broker_close(old);
 }
 
 static void make_bad(struct consumer_item *item, const char *reason)
@@ -89,13 +89,14 @@ static void read_item(const struct consumer *c, struct consumer_item *item)
 {
     struct error reason = {0};
     size_t size = 0;
-    const char *body = amqp_delivery_body(item->delivery, &size);
-    const struct envelope_properties properties = {.message_id = amqp_delivery_id(item->delivery),
-                                                   .type = amqp_delivery_type(item->delivery),
-                                                   .app_id = amqp_delivery_app_id(item->delivery),
-                                                   .user_id = amqp_delivery_user_id(item->delivery),
-                                                   .box_user_prefix = c->options.box_user_prefix};
-    if (amqp_delivery_is_too_large(item->delivery)) {
+    const char *body = broker_delivery_body(item->delivery, &size);
+    const struct envelope_properties properties = {.message_id = broker_delivery_id(item->delivery),
+                                                   .type = broker_delivery_type(item->delivery),
+                                                   .app_id = broker_delivery_app_id(item->delivery),
+                                                   .user_id =
+                                                       broker_delivery_user_id(item->delivery),
+                                                   .amqp_user_prefix = c->options.amqp_user_prefix};
+    if (broker_delivery_is_too_large(item->delivery)) {
         make_bad(item, "the message is too large");
         return;
     }
@@ -108,7 +109,7 @@ static void read_item(const struct consumer *c, struct consumer_item *item)
         make_bad(item, "event_type doesn't belong in this queue");
 }
 
-static void add_item(struct consumer *c, struct amqp_delivery *delivery)
+static void add_item(struct consumer *c, struct broker_delivery *delivery)
 {
     struct consumer_item *item = &c->items[c->count++];
     *item = (struct consumer_item){.delivery = delivery};
@@ -122,10 +123,10 @@ static enum delivery collect_batch(struct consumer *c, struct error *error)
     size_t bytes = 0;
     c->is_returned = false;
     while (c->count < CONSUMER_BATCH_EVENTS && bytes < CONSUMER_BATCH_BYTES) {
-        struct amqp_delivery *delivery = NULL;
+        struct broker_delivery *delivery = NULL;
         int64_t left_ms = until_ms - now_ms(c);
         enum delivery done =
-            amqp_next(c->amqp, left_ms > 0 ? left_ms : 0, ENVELOPE_BYTES_MAX, &delivery, error);
+            broker_next(c->broker, left_ms > 0 ? left_ms : 0, ENVELOPE_BYTES_MAX, &delivery, error);
         if (done != DELIVERY_DONE)
             return done;
         if (!delivery)
@@ -133,7 +134,7 @@ static enum delivery collect_batch(struct consumer *c, struct error *error)
         if (c->count == 0)
             until_ms = now_ms(c) + CONSUMER_LINGER_MS;
         size_t size = 0;
-        amqp_delivery_body(delivery, &size);
+        broker_delivery_body(delivery, &size);
         bytes += size;
         add_item(c, delivery);
     }
@@ -146,7 +147,7 @@ static void drop_batch(struct consumer *c)
     for (size_t i = 0; i < c->count; i++) {
         if (c->items[i].is_good)
             envelope_done(&c->items[i].envelope);
-        amqp_delivery_free(c->items[i].delivery);
+        broker_delivery_free(c->items[i].delivery);
     }
     c->count = 0;
 }
@@ -240,35 +241,35 @@ static enum delivery apply_batch(struct consumer *c, struct error *error)
 static void tell_dead(const struct consumer *c, const struct consumer_item *item)
 {
     LOG(LOG_ERROR, "message.dead_lettered", LOG_TEXT("consumer", c->options.ops->name),
-        LOG_TEXT("event_id", amqp_delivery_id(item->delivery)),
-        LOG_TEXT("event_type", amqp_delivery_type(item->delivery)),
-        LOG_TEXT("device_id", amqp_delivery_app_id(item->delivery)),
-        LOG_TEXT("user_id", amqp_delivery_user_id(item->delivery)),
+        LOG_TEXT("event_id", broker_delivery_id(item->delivery)),
+        LOG_TEXT("event_type", broker_delivery_type(item->delivery)),
+        LOG_TEXT("device_id", broker_delivery_app_id(item->delivery)),
+        LOG_TEXT("user_id", broker_delivery_user_id(item->delivery)),
         LOG_TEXT("reason", item->reason));
 }
 
 static enum delivery open_dead_letters(struct consumer *c, struct error *error)
 {
-    struct amqp *amqp = NULL;
+    struct broker *broker = NULL;
     if (c->dead_letters)
         return DELIVERY_DONE;
-    enum delivery done = amqp_connect(c->options.rabbitmq, &amqp, error);
+    enum delivery done = broker_connect(c->options.rabbitmq, &broker, error);
     if (done == DELIVERY_DONE)
-        set_broker(c, &c->dead_letters, amqp);
+        set_broker(c, &c->dead_letters, broker);
     return done;
 }
 
 static enum delivery publish_dead_letter(struct consumer *c, const struct consumer_item *item,
                                          struct error *error)
 {
-    const struct amqp_refusal refusal = {.exchange = TOPOLOGY_DEAD_LETTERS,
-                                         .key = TOPOLOGY_FAILED,
-                                         .reason = item->reason,
-                                         .queue = c->options.ops->queue,
-                                         .without_user = c->user_denied};
+    const struct broker_refusal refusal = {.exchange = TOPOLOGY_DEAD_LETTERS,
+                                           .key = TOPOLOGY_FAILED,
+                                           .reason = item->reason,
+                                           .queue = c->options.ops->queue,
+                                           .without_user = c->user_denied};
     enum delivery done = open_dead_letters(c, error);
     if (done == DELIVERY_DONE)
-        done = amqp_dead_letter(c->dead_letters, item->delivery, &refusal, error);
+        done = broker_dead_letter(c->dead_letters, item->delivery, &refusal, error);
     return done;
 }
 
@@ -277,7 +278,7 @@ static enum delivery send_dead_letter(struct consumer *c, const struct consumer_
                                       struct error *error)
 {
     enum delivery done = publish_dead_letter(c, item, error);
-    if (done != DELIVERY_DOWN || !c->dead_letters || !amqp_user_is_refused(c->dead_letters))
+    if (done != DELIVERY_DOWN || !c->dead_letters || !broker_user_is_refused(c->dead_letters))
         return done;
     c->user_denied = true;
     set_broker(c, &c->dead_letters, NULL); /* the refusal has closed the channel */
@@ -287,8 +288,8 @@ static enum delivery send_dead_letter(struct consumer *c, const struct consumer_
 /* What is too large to be held goes through the broker, by the queue's own dead letters. */
 static enum delivery bury(struct consumer *c, const struct consumer_item *item, struct error *error)
 {
-    enum delivery done = amqp_delivery_is_too_large(item->delivery)
-                             ? amqp_reject(c->amqp, item->delivery, error)
+    enum delivery done = broker_delivery_is_too_large(item->delivery)
+                             ? broker_reject(c->broker, item->delivery, error)
                              : send_dead_letter(c, item, error);
     if (done != DELIVERY_DONE)
         return DELIVERY_DOWN;
@@ -302,17 +303,17 @@ static enum delivery bury(struct consumer *c, const struct consumer_item *item, 
 /* Sends the bad items to the dead letters and acknowledges all. DELIVERY_DOWN: the broker. */
 static enum delivery acknowledge_batch(struct consumer *c, struct error *error)
 {
-    const struct amqp_delivery *last = NULL;
+    const struct broker_delivery *last = NULL;
     enum delivery done = DELIVERY_DONE;
     for (size_t i = 0; i < c->count && done == DELIVERY_DONE; i++) {
         if (!c->items[i].is_good)
             done = bury(c, &c->items[i], error);
-        if (!amqp_delivery_is_too_large(c->items[i].delivery))
+        if (!broker_delivery_is_too_large(c->items[i].delivery))
             last = c->items[i].delivery;
     }
     set_broker(c, &c->dead_letters, NULL);
     if (done == DELIVERY_DONE && last)
-        done = amqp_acknowledge_through(c->amqp, last, error);
+        done = broker_acknowledge_through(c->broker, last, error);
     return done;
 }
 
@@ -372,7 +373,7 @@ static void report_down(struct consumer *c, struct consumer_peer *peer, const st
 static void leave_rabbitmq(struct consumer *c)
 {
     set_broker(c, &c->dead_letters, NULL);
-    set_broker(c, &c->amqp, NULL);
+    set_broker(c, &c->broker, NULL);
     c->is_returned = c->count > 0;
 }
 
@@ -426,36 +427,36 @@ static bool attach_postgres(struct consumer *c)
             report_up(c, &c->postgres);
         return true;
     }
-    if (!c->postgres.up && c->amqp && c->postgres.breaker.failures > 1)
+    if (!c->postgres.up && c->broker && c->postgres.breaker.failures > 1)
         leave_rabbitmq(c);
     return false;
 }
 
 static enum delivery connect_rabbitmq(struct consumer *c, struct error *error)
 {
-    struct amqp *amqp = NULL;
-    enum delivery done = amqp_connect(c->options.rabbitmq, &amqp, error);
+    struct broker *broker = NULL;
+    enum delivery done = broker_connect(c->options.rabbitmq, &broker, error);
     if (done == DELIVERY_DONE)
-        set_broker(c, &c->amqp, amqp);
+        set_broker(c, &c->broker, broker);
     return done;
 }
 
-/* Head office may have declared it, and this user may not. */
+/* Head running may have declared it, and this user may not. */
 static enum delivery declare(struct consumer *c, struct error *error)
 {
     if (c->topology_denied)
         return DELIVERY_DONE;
-    enum delivery done = topology_declare(c->amqp, &c->topology_denied, error);
+    enum delivery done = topology_declare(c->broker, &c->topology_denied, error);
     if (done == DELIVERY_DONE || !c->topology_denied)
         return done;
-    set_broker(c, &c->amqp, NULL); /* the refusal has closed the channel */
+    set_broker(c, &c->broker, NULL); /* the refusal has closed the channel */
     return connect_rabbitmq(c, error);
 }
 
 static bool attach_rabbitmq(struct consumer *c)
 {
     struct error error = {0};
-    if (c->amqp)
+    if (c->broker)
         return true;
     if (breaker_admit(&c->rabbitmq.breaker, now_ms(c), &c->rabbitmq.generation) != RESULT_OK)
         return false;
@@ -463,7 +464,7 @@ static bool attach_rabbitmq(struct consumer *c)
     if (done == DELIVERY_DONE)
         done = declare(c, &error);
     if (done == DELIVERY_DONE)
-        done = amqp_consume(c->amqp, c->options.ops->queue, CONSUMER_PREFETCH, &error);
+        done = broker_consume(c->broker, c->options.ops->queue, CONSUMER_PREFETCH, &error);
     if (done != DELIVERY_DONE)
         lose_rabbitmq(c, &error);
     return done == DELIVERY_DONE;
@@ -475,7 +476,7 @@ static bool apply(struct consumer *c)
     struct error error = {0};
     if (apply_batch(c, &error) != DELIVERY_DONE) {
         lose_postgres(c, &error);
-        if (++c->failures > 1 && c->amqp)
+        if (++c->failures > 1 && c->broker)
             leave_rabbitmq(c);
         return false;
     }
@@ -541,11 +542,12 @@ static void wait_for(struct consumer *c, int64_t duration_ms)
 static void leave(struct consumer *c)
 {
     struct error ignored;
-    if (c->amqp && !latch_is_raised(&c->abandon) && amqp_cancel(c->amqp, &ignored) != DELIVERY_DONE)
+    if (c->broker && !latch_is_raised(&c->abandon) &&
+        broker_cancel(c->broker, &ignored) != DELIVERY_DONE)
         LOG(LOG_DEBUG, "consumer.cancel_failed", LOG_TEXT("error", ignored.text));
     drop_batch(c);
     set_broker(c, &c->dead_letters, NULL);
-    set_broker(c, &c->amqp, NULL);
+    set_broker(c, &c->broker, NULL);
     pg_close(c->pg);
 }
 
@@ -611,10 +613,10 @@ enum result consumer_start(const struct consumer_options *options, struct consum
 static void watch(struct consumer *c, int64_t time_ms)
 {
     pthread_mutex_lock(&c->lock);
-    if (c->amqp)
-        amqp_watch(c->amqp, time_ms);
+    if (c->broker)
+        broker_watch(c->broker, time_ms);
     if (c->dead_letters)
-        amqp_watch(c->dead_letters, time_ms);
+        broker_watch(c->dead_letters, time_ms);
     pthread_mutex_unlock(&c->lock);
 }
 

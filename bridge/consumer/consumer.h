@@ -1,4 +1,4 @@
-/* Takes events off a queue and has them applied to head office's database, each once.
+/* Takes events off a queue and has them applied to head running's database, each once.
  *
  *   collect a batch ─▶ read and check ─▶ ops->apply, one transaction ─▶ COMMIT ─▶ acknowledge
  *                            │
@@ -66,8 +66,8 @@ struct consumer_options {
     const struct consumer_ops *ops;
     void *self; /* of the ops; outlives the consumer */
     const struct pg_options *postgres;
-    const struct amqp_options *rabbitmq;
-    const char *box_user_prefix; /* as in struct envelope_properties */
+    const struct broker_options *rabbitmq;
+    const char *amqp_user_prefix; /* as in struct envelope_properties */
     const struct clock *clock;
     const struct random_source *random;
 };

@@ -35,9 +35,9 @@ static bool is_plain_name(const char *text)
     return true;
 }
 
-static bool read_name(struct form *form, const char *name, const char **ret_text)
+static bool read_name(struct request_body *form, const char *name, const char **ret_text)
 {
-    if (!form_text(form, name, FORM_REQUIRED, 1, ENVELOPE_NAME_MAX, ret_text))
+    if (!request_body_text(form, name, FORM_REQUIRED, 1, ENVELOPE_NAME_MAX, ret_text))
         return false;
     if (is_plain_name(*ret_text))
         return true;
@@ -45,11 +45,13 @@ static bool read_name(struct form *form, const char *name, const char **ret_text
     return false;
 }
 
-static bool read_uuid(struct form *form, const char *name, char ret_text[static UUID_TEXT_SIZE])
+static bool read_uuid(struct request_body *form, const char *name,
+                      char ret_text[static UUID_TEXT_SIZE])
 {
     struct uuid uuid;
     const char *text = NULL;
-    if (!form_text(form, name, FORM_REQUIRED, UUID_TEXT_SIZE - 1, UUID_TEXT_SIZE - 1, &text))
+    if (!request_body_text(form, name, FORM_REQUIRED, UUID_TEXT_SIZE - 1, UUID_TEXT_SIZE - 1,
+                           &text))
         return false;
     if (uuid_parse(text, &uuid) != RESULT_OK) {
         field_errors_add(form->errors, name, "must be a UUID");
@@ -59,19 +61,19 @@ static bool read_uuid(struct form *form, const char *name, char ret_text[static 
     return true;
 }
 
-static void read_version(struct form *form)
+static void read_version(struct request_body *form)
 {
     const char *version = NULL;
-    if (form_text(form, "event_version", FORM_REQUIRED, 0, VERSION_MAX, &version) &&
+    if (request_body_text(form, "event_version", FORM_REQUIRED, 0, VERSION_MAX, &version) &&
         strcmp(version, EVENT_VERSION) != 0)
         field_errors_add(form->errors, "event_version",
                          "is \"%s\", only \"" EVENT_VERSION "\" is known", version);
 }
 
-static void read_type(struct form *form, struct envelope *envelope)
+static void read_type(struct request_body *form, struct envelope *envelope)
 {
     const char *type = NULL;
-    if (!form_text(form, "event_type", FORM_REQUIRED, 0, TYPE_MAX, &type))
+    if (!request_body_text(form, "event_type", FORM_REQUIRED, 0, TYPE_MAX, &type))
         return;
     for (size_t i = 0; i < ENVELOPE_KINDS; i++)
         if (strcmp(type, KINDS[i]) == 0) {
@@ -82,9 +84,10 @@ static void read_type(struct form *form, struct envelope *envelope)
         field_errors_add(form->errors, "event_type", "\"%s\" is not known", type);
 }
 
-static void read_time(struct form *form, struct envelope *envelope)
+static void read_time(struct request_body *form, struct envelope *envelope)
 {
-    if (form_text(form, "occurred_at", FORM_REQUIRED, 1, CLOCK_TEXT_SIZE, &envelope->occurred_at) &&
+    if (request_body_text(form, "occurred_at", FORM_REQUIRED, 1, CLOCK_TEXT_SIZE,
+                          &envelope->occurred_at) &&
         clock_parse_utc(envelope->occurred_at, &envelope->occurred_at_ms) != RESULT_OK)
         field_errors_add(form->errors, "occurred_at", "must be a time in UTC");
 }
@@ -92,14 +95,16 @@ static void read_time(struct form *form, struct envelope *envelope)
 static void read_line(const struct json *value, size_t number, struct envelope_line *line,
                       struct field_errors *errors)
 {
-    struct form form;
+    struct request_body form;
     char prefix[FORM_PATH_MAX];
     snprintf(prefix, sizeof prefix, "data.items[%zu].", number);
-    form_open(&form, value, prefix, errors);
-    form_integer(&form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &line->product_id);
-    form_integer(&form, "quantity", FORM_REQUIRED, 1, ENVELOPE_QUANTITY_MAX, &line->quantity);
-    form_integer(&form, "unit_price", FORM_REQUIRED, 0, ENVELOPE_PRICE_MAX_MINOR,
-                 &line->unit_price_minor);
+    request_body_open(&form, value, prefix, errors);
+    request_body_integer(&form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
+                         &line->product_id);
+    request_body_integer(&form, "quantity", FORM_REQUIRED, 1, ENVELOPE_QUANTITY_MAX,
+                         &line->quantity);
+    request_body_integer(&form, "unit_price", FORM_REQUIRED, 0, ENVELOPE_PRICE_MAX_MINOR,
+                         &line->unit_price_minor);
 }
 
 static enum result read_lines(const struct json *items, struct envelope *envelope,
@@ -108,7 +113,7 @@ static enum result read_lines(const struct json *items, struct envelope *envelop
     size_t count = 0;
     for (const struct json *item = json_first(items); item; item = json_next(item))
         count++;
-    assert(count > 0); /* form_array() has seen to it */
+    assert(count > 0); /* request_body_array() has seen to it */
     envelope->lines = calloc(count, sizeof *envelope->lines);
     if (!envelope->lines)
         return RESULT_NO_MEMORY;
@@ -119,37 +124,42 @@ static enum result read_lines(const struct json *items, struct envelope *envelop
     return RESULT_OK;
 }
 
-static enum result read_order(struct form *form, struct envelope *envelope)
+static enum result read_order(struct request_body *form, struct envelope *envelope)
 {
     const char *status = NULL;
     bool is_created = envelope->kind == ENVELOPE_ORDER_CREATED;
     const char *wanted = is_created ? "created" : "cancelled";
-    form_integer(form, "order_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->order_id);
-    form_integer(form, "user_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->user_id);
-    form_integer(form, "total", FORM_REQUIRED, 0, JSON_INTEGER_MAX, &envelope->total_minor);
-    if (form_text(form, "status", FORM_REQUIRED, 0, ENVELOPE_NAME_MAX, &status) &&
+    request_body_integer(form, "order_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->order_id);
+    request_body_integer(form, "user_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->user_id);
+    request_body_integer(form, "total", FORM_REQUIRED, 0, JSON_INTEGER_MAX, &envelope->total_minor);
+    if (request_body_text(form, "status", FORM_REQUIRED, 0, ENVELOPE_NAME_MAX, &status) &&
         strcmp(status, wanted) != 0)
         field_errors_add(form->errors, "data.status", "must be \"%s\"", wanted);
-    const struct json *items = form_array(form, "items", FORM_REQUIRED, 1, ENVELOPE_LINES_MAX);
+    const struct json *items =
+        request_body_array(form, "items", FORM_REQUIRED, 1, ENVELOPE_LINES_MAX);
     return items ? read_lines(items, envelope, form->errors) : RESULT_OK;
 }
 
-static void read_product(struct form *form, struct envelope *envelope)
+static void read_product(struct request_body *form, struct envelope *envelope)
 {
-    form_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->product_id);
-    form_text(form, "product_name", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &envelope->product_name);
-    form_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &envelope->stock);
-    form_integer(form, "price", FORM_REQUIRED, 0, ENVELOPE_PRICE_MAX_MINOR, &envelope->price_minor);
-    form_text_or_null(form, "sku", 1, ENVELOPE_SKU_MAX, &envelope->sku);
+    request_body_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
+                         &envelope->product_id);
+    request_body_text(form, "product_name", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX,
+                      &envelope->product_name);
+    request_body_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &envelope->stock);
+    request_body_integer(form, "price", FORM_REQUIRED, 0, ENVELOPE_PRICE_MAX_MINOR,
+                         &envelope->price_minor);
+    request_body_text_or_null(form, "sku", 1, ENVELOPE_SKU_MAX, &envelope->sku);
 }
 
-static void read_adjustment(struct form *form, struct envelope *envelope)
+static void read_adjustment(struct request_body *form, struct envelope *envelope)
 {
-    form_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->product_id);
-    form_text(form, "reason", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &envelope->reason);
-    form_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &envelope->stock);
-    if (form_integer(form, "delta", FORM_REQUIRED, -ENVELOPE_STOCK_MAX, ENVELOPE_STOCK_MAX,
-                     &envelope->delta) &&
+    request_body_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
+                         &envelope->product_id);
+    request_body_text(form, "reason", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &envelope->reason);
+    request_body_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &envelope->stock);
+    if (request_body_integer(form, "delta", FORM_REQUIRED, -ENVELOPE_STOCK_MAX, ENVELOPE_STOCK_MAX,
+                             &envelope->delta) &&
         envelope->delta == 0)
         field_errors_add(form->errors, "data.delta", "must not be 0");
 }
@@ -157,8 +167,8 @@ static void read_adjustment(struct form *form, struct envelope *envelope)
 static enum result read_data(const struct json *data, struct envelope *envelope,
                              struct field_errors *errors)
 {
-    struct form form;
-    form_open(&form, data, "data.", errors);
+    struct request_body form;
+    request_body_open(&form, data, "data.", errors);
     switch (envelope->kind) {
     case ENVELOPE_ORDER_CREATED:
     case ENVELOPE_ORDER_CANCELLED:
@@ -178,15 +188,16 @@ static enum result read_data(const struct json *data, struct envelope *envelope,
 
 static enum result read_members(struct envelope *envelope, struct field_errors *errors)
 {
-    struct form form;
-    form_open(&form, envelope->document, "", errors);
+    struct request_body form;
+    request_body_open(&form, envelope->document, "", errors);
     read_version(&form);
     read_type(&form, envelope);
     read_uuid(&form, "event_id", envelope->event_id);
     read_uuid(&form, "journal_id", envelope->journal_id);
     read_name(&form, "device_id", &envelope->device_id);
     read_name(&form, "location", &envelope->location);
-    form_integer(&form, "sequence", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &envelope->sequence);
+    request_body_integer(&form, "sequence", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
+                         &envelope->sequence);
     read_time(&form, envelope);
     if (errors->count > 0)
         return RESULT_OK;
@@ -201,7 +212,7 @@ static enum result read_members(struct envelope *envelope, struct field_errors *
 static void check_user(const struct envelope *envelope,
                        const struct envelope_properties *properties, struct field_errors *errors)
 {
-    const char *prefix = properties->box_user_prefix, *user = properties->user_id;
+    const char *prefix = properties->amqp_user_prefix, *user = properties->user_id;
     if (!prefix)
         return;
     if (user[0] == '\0')

@@ -72,8 +72,8 @@ struct envelope {
 /* Whose properties the message has; "" where it has none. They must agree with the body. */
 struct envelope_properties {
     const char *message_id, *type, *app_id;
-    const char *user_id;         /* the login that sent it, by the broker's word */
-    const char *box_user_prefix; /* this and the device_id is that login; NULL: any may send */
+    const char *user_id;          /* the login that sent it, by the broker's word */
+    const char *amqp_user_prefix; /* this and the device_id is that login; NULL: any may send */
 };
 
 /* RESULT_OK; RESULT_INVALID or RESULT_MALFORMED with the reason, for a person, in at most

@@ -27,7 +27,7 @@ static enum result start(struct running *running, struct error *error)
                                              .self = service->self,
                                              .postgres = service->postgres,
                                              .rabbitmq = service->rabbitmq,
-                                             .box_user_prefix = service->box_user_prefix,
+                                             .amqp_user_prefix = service->amqp_user_prefix,
                                              .clock = &clock_system,
                                              .random = &random_system};
     const struct http_server_options http = {.host = service->listen->host,
@@ -93,7 +93,7 @@ static enum result end(struct running *running, enum result result)
 {
     stop_http(running);
     if (!consumer_stop(running->api.consumer)) {
-        LOG(LOG_WARN, "service.cut_short",
+        LOG(LOG_WARN, "service.aborted",
             LOG_TEXT("detail", "a name look-up hangs; what was not acknowledged comes again"));
         _exit(EXIT_SUCCESS);
     }
@@ -111,10 +111,10 @@ enum result service_run(const struct service *service)
             LOG_TEXT("version", TILLBOX_VERSION), LOG_TEXT("host", service->listen->host),
             LOG_INT("port", http_server_port(running.server)));
         start_watchdog(&running);
-        notify_ready();
+        sd_notify_ready();
         serve(&running);
         LOG(LOG_INFO, "service.stopping");
-        notify_stopping();
+        sd_notify_stopping();
     } else {
         LOG(LOG_ERROR, "service.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));

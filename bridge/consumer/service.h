@@ -1,4 +1,4 @@
-/* What head office's services have in common: a consumer, and HTTP beside it with
+/* What head running's services have in common: a consumer, and HTTP beside it with
  *
  *   /livez    the process is there             /status   all that it knows of itself
  *   /readyz   both peers can be reached        /metrics  the same for Prometheus
@@ -34,8 +34,8 @@ struct service {
     const struct string_list *allowed_hosts;
     const char *api_token; /* NULL: none is asked for */
     const struct pg_options *postgres;
-    const struct amqp_options *rabbitmq;
-    const char *box_user_prefix; /* NULL: logins aren't compared with senders */
+    const struct broker_options *rabbitmq;
+    const char *amqp_user_prefix; /* NULL: logins aren't compared with senders */
     const struct consumer_ops *consumes;
     const struct service_ops *serves;
     void *self; /* of both */

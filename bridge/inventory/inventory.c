@@ -58,7 +58,7 @@ static enum result write_moves(struct inventory *inventory, const struct envelop
     for (size_t i = 0; i < count; i++) {
         writing.event = events[i];
         writing.number = i;
-        stock_moves_each(events[i], write_move, &writing);
+        stock_movements_each(events[i], write_move, &writing);
     }
     json_end_array(&writing.writer);
     return buf_result(&inventory->moves);

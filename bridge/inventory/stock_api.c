@@ -94,36 +94,36 @@ static bool read_page(struct stock_request *request)
     return good;
 }
 
-static void read_product(struct form *form, struct json_writer *asked)
+static void read_product(struct request_body *form, struct json_writer *asked)
 {
     int64_t product_id = 0, stock = 0, price = 0;
     const char *name = NULL, *sku = NULL;
-    if (form_integer(form, "product_id", FORM_OPTIONAL, 1, JSON_INTEGER_MAX, &product_id))
+    if (request_body_integer(form, "product_id", FORM_OPTIONAL, 1, JSON_INTEGER_MAX, &product_id))
         json_put_int(asked, "product_id", product_id);
-    if (form_text(form, "product_name", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &name))
+    if (request_body_text(form, "product_name", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &name))
         json_put_text(asked, "product_name", name);
-    form_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &stock);
-    form_integer(form, "price", FORM_OPTIONAL, 0, ENVELOPE_PRICE_MAX_MINOR, &price);
-    form_text_or_null(form, "sku", 1, ENVELOPE_SKU_MAX, &sku);
-    form_refuse_blank(form, "product_name", name);
-    form_refuse_blank(form, "sku", sku);
+    request_body_integer(form, "stock", FORM_REQUIRED, 0, ENVELOPE_STOCK_MAX, &stock);
+    request_body_integer(form, "price", FORM_OPTIONAL, 0, ENVELOPE_PRICE_MAX_MINOR, &price);
+    request_body_text_or_null(form, "sku", 1, ENVELOPE_SKU_MAX, &sku);
+    request_body_refuse_blank(form, "product_name", name);
+    request_body_refuse_blank(form, "sku", sku);
     json_put_int(asked, "stock", stock);
     json_put_int(asked, "price", price);
     if (sku)
         json_put_text(asked, "sku", sku);
 }
 
-static void read_adjustment(struct form *form, struct json_writer *asked)
+static void read_adjustment(struct request_body *form, struct json_writer *asked)
 {
     int64_t delta = 0;
     const char *reason = NULL;
-    bool has_delta =
-        form_integer(form, "delta", FORM_REQUIRED, -ENVELOPE_STOCK_MAX, ENVELOPE_STOCK_MAX, &delta);
+    bool has_delta = request_body_integer(form, "delta", FORM_REQUIRED, -ENVELOPE_STOCK_MAX,
+                                          ENVELOPE_STOCK_MAX, &delta);
     if (has_delta && delta == 0)
         field_errors_add(form->errors, "delta", "must not be 0");
-    if (form_text(form, "reason", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &reason))
+    if (request_body_text(form, "reason", FORM_REQUIRED, 1, ENVELOPE_TEXT_MAX, &reason))
         json_put_text(asked, "reason", reason);
-    form_refuse_blank(form, "reason", reason);
+    request_body_refuse_blank(form, "reason", reason);
     json_put_int(asked, "delta", delta);
 }
 
@@ -131,7 +131,7 @@ static void read_adjustment(struct form *form, struct json_writer *asked)
 static bool read_change(struct stock_api *api, struct stock_request *request)
 {
     char event_id[UUID_TEXT_SIZE];
-    struct form form;
+    struct request_body form;
     struct field_errors errors;
     struct json_writer asked;
     struct json *body = http_parse_body(request->exchange);
@@ -144,14 +144,14 @@ static bool read_change(struct stock_api *api, struct stock_request *request)
     json_begin_object(&asked, NULL);
     json_put_text(&asked, "event_id", event_id);
     json_put_text(&asked, "location", request->location);
-    form_open(&form, body, "", &errors);
+    request_body_open(&form, body, "", &errors);
     if (request->kind == STOCK_ADD) {
         read_product(&form, &asked);
     } else {
         json_put_int(&asked, "product_id", request->product_id);
         read_adjustment(&form, &asked);
     }
-    form_close(&form);
+    request_body_close(&form);
     json_end_object(&asked);
     bool good = errors.count == 0;
     if (!good)
@@ -204,12 +204,12 @@ static bool read_request(struct stock_api *api, struct stock_request *request)
 static void submit(struct stock_api *api, struct stock_request *request)
 {
     struct http_reply *reply = http_exchange_reply(request->exchange);
-    /* Deferred before it is queued: the desk may be done before submit returns. */
+    /* Deferred before it is queued: the worker may be done before submit returns. */
     http_exchange_defer(request->exchange);
-    if (stock_desk_submit(api->desk, request) == RESULT_OK)
+    if (stock_worker_submit(api->worker, request) == RESULT_OK)
         return;
     reply_problem(reply, PROBLEM_SERVICE_BUSY, "%d requests are waiting already",
-                  STOCK_DESK_QUEUE_MAX);
+                  STOCK_WORKER_QUEUE_MAX);
     reply->retry_after_s = BUSY_RETRY_S;
     http_exchange_resume(request->exchange);
 }

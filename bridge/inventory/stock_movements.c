@@ -25,9 +25,9 @@ static void each_of_order(const struct envelope *order,
     }
 }
 
-void stock_moves_each(const struct envelope *event,
-                      void (*each)(void *context, int64_t product_id, int64_t change),
-                      void *context)
+void stock_movements_each(const struct envelope *event,
+                          void (*each)(void *context, int64_t product_id, int64_t change),
+                          void *context)
 {
     switch (event->kind) {
     case ENVELOPE_ORDER_CREATED:

@@ -116,7 +116,7 @@ static enum delivery apply(void *self, struct pg *pg, const struct envelope *con
         *ret_applied = passed_over + (size_t)pg_int(rows, 0, 0);
         struct notifier *notifier = atomic_load(&intake->notifier);
         if (notifier)
-            notifier_nudge(notifier);
+            notifier_wake(notifier);
     }
     pg_free_rows(rows);
     return done;

@@ -11,7 +11,7 @@
 
 struct notification_intake {
     const struct clock *clock;
-    _Atomic(struct notifier *) notifier; /* is nudged; NULL: not yet there */
+    _Atomic(struct notifier *) notifier; /* is woken; NULL: not yet there */
     const char *channels;                /* a JSON array of their names */
     struct buf events;                   /* of a batch, as a JSON array */
     int64_t counted_ms;

@@ -43,7 +43,7 @@ struct notifier {
     size_t sender_count;
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;
-    uint64_t nudges;
+    uint64_t wakeups;
     int running; /* senders that have not ended */
     bool stopping;
     struct notifier_stats stats;
@@ -57,20 +57,20 @@ static bool is_stopping(struct notifier *notifier)
     return stopping;
 }
 
-static uint64_t nudges_of(struct notifier *notifier)
+static uint64_t wakeups_of(struct notifier *notifier)
 {
     pthread_mutex_lock(&notifier->lock);
-    uint64_t nudges = notifier->nudges;
+    uint64_t wakeups = notifier->wakeups;
     pthread_mutex_unlock(&notifier->lock);
-    return nudges;
+    return wakeups;
 }
 
-/* Until the time is over, the notifier stops, or there has been another nudge than `seen`. */
+/* Until the time is over, the notifier stops, or there has been another wakeup than `seen`. */
 static void wait_for(struct notifier *notifier, int64_t duration_ms, uint64_t seen)
 {
     int64_t until_ns = clock_deadline_ns(notifier->options.clock, duration_ms);
     pthread_mutex_lock(&notifier->lock);
-    while (!notifier->stopping && notifier->nudges == seen)
+    while (!notifier->stopping && notifier->wakeups == seen)
         if (clock_wait(notifier->options.clock, &notifier->wake, &notifier->lock, until_ns))
             break;
     pthread_mutex_unlock(&notifier->lock);
@@ -249,7 +249,7 @@ static void *run(void *context)
     struct sender *sender = context;
     struct notifier *notifier = sender->notifier;
     while (!is_stopping(notifier)) {
-        uint64_t seen = nudges_of(notifier);
+        uint64_t seen = wakeups_of(notifier);
         if (!connect_database(sender) || !mark_sent(sender))
             wait_for(notifier, retry_next_ms(&sender->reconnect, notifier->options.random), seen);
         else if (!send_batch(sender))
@@ -331,10 +331,10 @@ enum result notifier_start(const struct notifier_options *options, struct notifi
     return RESULT_OK;
 }
 
-void notifier_nudge(struct notifier *notifier)
+void notifier_wake(struct notifier *notifier)
 {
     pthread_mutex_lock(&notifier->lock);
-    notifier->nudges++;
+    notifier->wakeups++;
     pthread_mutex_unlock(&notifier->lock);
     pthread_cond_broadcast(&notifier->wake);
 }

@@ -16,7 +16,7 @@
 enum {
     /* Of a channel. Each has a connection to the database, and a login has 20 for all replicas. */
     NOTIFIER_THREADS_MAX = 2,
-    NOTIFIER_IDLE_MS = 1000,        /* how soon is seen what became due without a nudge */
+    NOTIFIER_IDLE_MS = 1000,        /* how soon is seen what became due without a wakeup */
     NOTIFIER_MARK_MS = 1000,        /* a stop waits so much longer than a try takes */
     NOTIFIER_CLAIM_SLACK_MS = 5000, /* a claim lasts this much longer than a try */
 };
@@ -45,7 +45,7 @@ MUST_CHECK enum result notifier_start(const struct notifier_options *options,
                                       struct notifier **ret_notifier, struct error *error);
 
 /* There is something to send. From any thread. */
-void notifier_nudge(struct notifier *notifier);
+void notifier_wake(struct notifier *notifier);
 
 void notifier_stats(struct notifier *notifier, struct notifier_stats *ret_stats);
 

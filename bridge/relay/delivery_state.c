@@ -20,7 +20,7 @@ extern const size_t SCHEMA_BRIDGE_count;
     "sink, sequence, event_id, event_type, coalesce(order_id, 0), state, reason, attempts," \
     " dead_lettered, parked_at_ms, coalesce(settled_at_ms, 0), settled_reason"
 
-#define LEDGER_STATEMENTS(X)                                                                       \
+#define DELIVERY_STATE_STATEMENTS(X)                                                               \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
     X(COMMIT, "COMMIT")                                                                            \
     X(ROLLBACK, "ROLLBACK")                                                                        \
@@ -79,24 +79,24 @@ extern const size_t SCHEMA_BRIDGE_count;
                      " WHERE sink = ?1 AND sequence = ?2 AND state IN ('refused', 'held')")        \
     X(NOTE_DEAD_LETTERED, "UPDATE parked SET dead_lettered = 1 WHERE sink = ?1 AND sequence = ?2")
 
-enum ledger_statement {
-#define X(name, sql) LEDGER_##name,
-    LEDGER_STATEMENTS(X)
+enum delivery_state_statement {
+#define X(name, sql) DELIVERY_STATE_##name,
+    DELIVERY_STATE_STATEMENTS(X)
 #undef X
-        LEDGER_STATEMENT_COUNT
+        DELIVERY_STATE_STATEMENT_COUNT
 };
 
 static const char *const STATEMENTS[] = {
-#define X(name, sql) [LEDGER_##name] = (sql),
-    LEDGER_STATEMENTS(X)
+#define X(name, sql) [DELIVERY_STATE_##name] = (sql),
+    DELIVERY_STATE_STATEMENTS(X)
 #undef X
 };
 
-struct ledger {
+struct delivery_state {
     const struct clock *clock;
     pthread_mutex_t lock;
     struct db *db;
-    struct statement *statements[LEDGER_STATEMENT_COUNT];
+    struct statement *statements[DELIVERY_STATE_STATEMENT_COUNT];
 };
 
 static const char *const SINK_STATES[] = {[SINK_STARTING] = "starting",
@@ -127,38 +127,40 @@ static int index_of(const char *word, const char *const words[], int count)
     return 0;
 }
 
-enum result ledger_open(const char *bridge_dir, const struct clock *clock,
-                        struct ledger **ret_ledger, struct error *error)
+enum result delivery_state_open(const char *bridge_dir, const struct clock *clock,
+                                struct delivery_state **ret_deliveries, struct error *error)
 {
     char path[PATH_SIZE];
-    struct ledger *ledger = calloc(1, sizeof *ledger);
-    if (!ledger)
+    struct delivery_state *deliveries = calloc(1, sizeof *deliveries);
+    if (!deliveries)
         return RESULT_NO_MEMORY;
-    ledger->clock = clock;
-    pthread_mutex_init(&ledger->lock, NULL);
+    deliveries->clock = clock;
+    pthread_mutex_init(&deliveries->lock, NULL);
     snprintf(path, sizeof path, "%s/bridge.db", bridge_dir);
-    enum result result = db_open(path, DB_SHARED, &ledger->db, error);
+    enum result result = db_open(path, DB_SHARED, &deliveries->db, error);
     if (result == RESULT_OK)
-        result = migrate_up(ledger->db, APPLICATION_ID, SCHEMA_BRIDGE, SCHEMA_BRIDGE_count, error);
-    for (int i = 0; i < LEDGER_STATEMENT_COUNT && result == RESULT_OK; i++)
-        result = statement_prepare(ledger->db, STATEMENTS[i], &ledger->statements[i], error);
+        result =
+            migrate_up(deliveries->db, APPLICATION_ID, SCHEMA_BRIDGE, SCHEMA_BRIDGE_count, error);
+    for (int i = 0; i < DELIVERY_STATE_STATEMENT_COUNT && result == RESULT_OK; i++)
+        result =
+            statement_prepare(deliveries->db, STATEMENTS[i], &deliveries->statements[i], error);
     if (result != RESULT_OK) {
-        ledger_close(ledger);
+        delivery_state_close(deliveries);
         return result;
     }
-    *ret_ledger = ledger;
+    *ret_deliveries = deliveries;
     return RESULT_OK;
 }
 
-void ledger_close(struct ledger *ledger)
+void delivery_state_close(struct delivery_state *deliveries)
 {
-    if (!ledger)
+    if (!deliveries)
         return;
-    for (int i = 0; i < LEDGER_STATEMENT_COUNT; i++)
-        statement_free(ledger->statements[i]);
-    db_close(ledger->db);
-    pthread_mutex_destroy(&ledger->lock);
-    free(ledger);
+    for (int i = 0; i < DELIVERY_STATE_STATEMENT_COUNT; i++)
+        statement_free(deliveries->statements[i]);
+    db_close(deliveries->db);
+    pthread_mutex_destroy(&deliveries->lock);
+    free(deliveries);
 }
 
 static void bind_word(struct statement *statement, int index, const char *text)
@@ -169,37 +171,37 @@ static void bind_word(struct statement *statement, int index, const char *text)
         statement_bind_null(statement, index);
 }
 
-/* A statement of the ledger's, with its first parameter bound to the sink's name. */
-static struct statement *statement_for(struct ledger *ledger, enum ledger_statement which,
-                                       const char *sink)
+/* A statement of the deliveries's, with its first parameter bound to the sink's name. */
+static struct statement *statement_for(struct delivery_state *deliveries,
+                                       enum delivery_state_statement which, const char *sink)
 {
-    struct statement *statement = ledger->statements[which];
+    struct statement *statement = deliveries->statements[which];
     bind_word(statement, 1, sink);
     return statement;
 }
 
-static enum result begin(struct ledger *ledger, struct error *error)
+static enum result begin(struct delivery_state *deliveries, struct error *error)
 {
-    pthread_mutex_lock(&ledger->lock);
-    enum result result = statement_run(ledger->statements[LEDGER_BEGIN], error);
+    pthread_mutex_lock(&deliveries->lock);
+    enum result result = statement_run(deliveries->statements[DELIVERY_STATE_BEGIN], error);
     if (result != RESULT_OK)
-        pthread_mutex_unlock(&ledger->lock);
+        pthread_mutex_unlock(&deliveries->lock);
     return result;
 }
 
 /* Commits if all went well, else takes everything back. */
-static enum result end(struct ledger *ledger, enum result result, struct error *error)
+static enum result end(struct delivery_state *deliveries, enum result result, struct error *error)
 {
     if (result == RESULT_OK)
-        result = statement_run(ledger->statements[LEDGER_COMMIT], error);
-    if (db_in_transaction(ledger->db) &&
-        statement_run(ledger->statements[LEDGER_ROLLBACK], NULL) != RESULT_OK)
+        result = statement_run(deliveries->statements[DELIVERY_STATE_COMMIT], error);
+    if (db_in_transaction(deliveries->db) &&
+        statement_run(deliveries->statements[DELIVERY_STATE_ROLLBACK], NULL) != RESULT_OK)
         abort();
-    pthread_mutex_unlock(&ledger->lock);
+    pthread_mutex_unlock(&deliveries->lock);
     return result;
 }
 
-static void read_sink(struct statement *row, struct ledger_sink *ret_sink)
+static void read_sink(struct statement *row, struct delivery_state_sink *ret_sink)
 {
     snprintf(ret_sink->journal_id, sizeof ret_sink->journal_id, "%s", statement_text(row, 0));
     ret_sink->start_sequence = statement_int(row, 1);
@@ -218,69 +220,71 @@ static void read_sink(struct statement *row, struct ledger_sink *ret_sink)
     memcpy(ret_sink->cursor_hash, statement_blob(row, 11), sizeof ret_sink->cursor_hash);
 }
 
-static enum result find_sink(struct ledger *ledger, const char *sink, struct ledger_sink *ret_sink,
-                             struct error *error)
+static enum result find_sink(struct delivery_state *deliveries, const char *sink,
+                             struct delivery_state_sink *ret_sink, struct error *error)
 {
-    struct statement *select = statement_for(ledger, LEDGER_FIND_SINK, sink);
+    struct statement *select = statement_for(deliveries, DELIVERY_STATE_FIND_SINK, sink);
     bool row = false;
     enum result result = statement_step(select, &row, error);
     if (result == RESULT_OK && !row)
         return RESULT_NOT_FOUND;
     if (result != RESULT_OK)
         return result;
-    *ret_sink = (struct ledger_sink){0};
+    *ret_sink = (struct delivery_state_sink){0};
     snprintf(ret_sink->name, sizeof ret_sink->name, "%s", sink);
     read_sink(select, ret_sink);
     statement_reset(select);
     return RESULT_OK;
 }
 
-enum result ledger_find_sink(struct ledger *ledger, const char *sink, struct ledger_sink *ret_sink,
-                             struct error *error)
+enum result delivery_state_find_sink(struct delivery_state *deliveries, const char *sink,
+                                     struct delivery_state_sink *ret_sink, struct error *error)
 {
-    pthread_mutex_lock(&ledger->lock);
-    enum result result = find_sink(ledger, sink, ret_sink, error);
-    pthread_mutex_unlock(&ledger->lock);
+    pthread_mutex_lock(&deliveries->lock);
+    enum result result = find_sink(deliveries, sink, ret_sink, error);
+    pthread_mutex_unlock(&deliveries->lock);
     return result;
 }
 
-static enum result insert_sink(struct ledger *ledger, const char *sink, const char *journal_id,
-                               int64_t start_sequence, const uint8_t *hash, struct error *error)
+static enum result insert_sink(struct delivery_state *deliveries, const char *sink,
+                               const char *journal_id, int64_t start_sequence, const uint8_t *hash,
+                               struct error *error)
 {
-    struct statement *insert = statement_for(ledger, LEDGER_INSERT_SINK, sink);
+    struct statement *insert = statement_for(deliveries, DELIVERY_STATE_INSERT_SINK, sink);
     bind_word(insert, 2, journal_id);
     statement_bind_int(insert, 3, start_sequence);
     statement_bind_blob(insert, 4, hash, SHA256_SIZE);
     return statement_run(insert, error);
 }
 
-enum result ledger_attach(struct ledger *ledger, const char *sink, const char *journal_id,
-                          int64_t start_sequence, const uint8_t hash[static SHA256_SIZE],
-                          struct error *error)
+enum result delivery_state_attach(struct delivery_state *deliveries, const char *sink,
+                                  const char *journal_id, int64_t start_sequence,
+                                  const uint8_t hash[static SHA256_SIZE], struct error *error)
 {
-    struct ledger_sink found;
-    enum result result = begin(ledger, error);
+    struct delivery_state_sink found;
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
-    result = find_sink(ledger, sink, &found, error);
+    result = find_sink(deliveries, sink, &found, error);
     if (result == RESULT_NOT_FOUND)
-        result = insert_sink(ledger, sink, journal_id, start_sequence, hash, error);
+        result = insert_sink(deliveries, sink, journal_id, start_sequence, hash, error);
     else if (result == RESULT_OK && strcmp(found.journal_id, journal_id) != 0)
         result = error_set(error, RESULT_CONFLICT,
                            "bridge.db belongs to journal %s, this one is %s: the box's files have "
                            "been mixed up",
                            found.journal_id, journal_id);
-    return end(ledger, result, error);
+    return end(deliveries, result, error);
 }
 
 /* Runs a statement that answers a question about an event, and its order unless that is NOT_ASKED,
  * with 0 or 1. */
-static enum result ask_locked(struct ledger *ledger, enum ledger_statement question,
-                              const char *sink, int64_t sequence, int64_t order_id, bool *ret_yes,
+static enum result ask_locked(struct delivery_state *deliveries,
+                              enum delivery_state_statement question, const char *sink,
+                              int64_t sequence, int64_t order_id, bool *ret_yes,
                               struct error *error)
 {
     bool row = false;
-    struct statement *select = statement_for(ledger, question, sink);
+    struct statement *select = statement_for(deliveries, question, sink);
     statement_bind_int(select, 2, sequence);
     if (order_id != NOT_ASKED)
         statement_bind_int(select, 3, order_id);
@@ -292,14 +296,14 @@ static enum result ask_locked(struct ledger *ledger, enum ledger_statement quest
 }
 
 /* A row is held behind another: one that is held behind nothing would never be sent. */
-static enum result check_held(struct ledger *ledger, const char *sink, const struct parked *parked,
-                              struct error *error)
+static enum result check_held(struct delivery_state *deliveries, const char *sink,
+                              const struct parked *parked, struct error *error)
 {
     bool there = false, behind = false;
-    enum result result =
-        ask_locked(ledger, LEDGER_HAS_ROW, sink, parked->sequence, NOT_ASKED, &there, error);
+    enum result result = ask_locked(deliveries, DELIVERY_STATE_HAS_ROW, sink, parked->sequence,
+                                    NOT_ASKED, &there, error);
     if (result == RESULT_OK && !there)
-        result = ask_locked(ledger, LEDGER_HAS_OPEN_BEFORE, sink, parked->sequence,
+        result = ask_locked(deliveries, DELIVERY_STATE_HAS_OPEN_BEFORE, sink, parked->sequence,
                             parked->order_id, &behind, error);
     if (result != RESULT_OK || there || behind)
         return result;
@@ -307,14 +311,14 @@ static enum result check_held(struct ledger *ledger, const char *sink, const str
                      (long long)parked->sequence);
 }
 
-static enum result insert_parked(struct ledger *ledger, const char *sink,
+static enum result insert_parked(struct delivery_state *deliveries, const char *sink,
                                  const struct parked *parked, struct error *error)
 {
     enum result result =
-        parked->state == PARKED_HELD ? check_held(ledger, sink, parked, error) : RESULT_OK;
+        parked->state == PARKED_HELD ? check_held(deliveries, sink, parked, error) : RESULT_OK;
     if (result != RESULT_OK)
         return result;
-    struct statement *insert = statement_for(ledger, LEDGER_INSERT_PARKED, sink);
+    struct statement *insert = statement_for(deliveries, DELIVERY_STATE_INSERT_PARKED, sink);
     statement_bind_int(insert, 2, parked->sequence);
     bind_word(insert, 3, parked->event_id);
     bind_word(insert, 4, parked->event_type);
@@ -322,74 +326,75 @@ static enum result insert_parked(struct ledger *ledger, const char *sink,
     bind_word(insert, 6, PARKED_STATES[parked->state]);
     bind_word(insert, 7, parked->reason);
     statement_bind_int(insert, 8, parked->attempts);
-    statement_bind_int(insert, 9, clock_wall_ms(ledger->clock));
+    statement_bind_int(insert, 9, clock_wall_ms(deliveries->clock));
     statement_bind_int(insert, 10, parked->dead_lettered);
     return statement_run(insert, error);
 }
 
-enum result ledger_settle(struct ledger *ledger, const char *sink,
-                          const struct ledger_place *cursor, int64_t delivered,
-                          const struct parked *parked, size_t count, struct error *error)
+enum result delivery_state_settle(struct delivery_state *deliveries, const char *sink,
+                                  const struct delivery_state_place *cursor, int64_t delivered,
+                                  const struct parked *parked, size_t count, struct error *error)
 {
-    enum result result = begin(ledger, error);
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
-    struct statement *update = statement_for(ledger, LEDGER_SETTLE, sink);
+    struct statement *update = statement_for(deliveries, DELIVERY_STATE_SETTLE, sink);
     statement_bind_int(update, 2, cursor->sequence);
     statement_bind_int(update, 3, delivered);
-    statement_bind_int(update, 4, clock_wall_ms(ledger->clock));
+    statement_bind_int(update, 4, clock_wall_ms(deliveries->clock));
     statement_bind_blob(update, 5, cursor->hash, SHA256_SIZE);
     result = statement_run(update, error);
     for (size_t i = 0; i < count && result == RESULT_OK; i++)
-        result = insert_parked(ledger, sink, &parked[i], error);
-    return end(ledger, result, error);
+        result = insert_parked(deliveries, sink, &parked[i], error);
+    return end(deliveries, result, error);
 }
 
-enum result ledger_park(struct ledger *ledger, const char *sink, const struct parked *parked,
-                        size_t count, struct error *error)
+enum result delivery_state_park(struct delivery_state *deliveries, const char *sink,
+                                const struct parked *parked, size_t count, struct error *error)
 {
-    enum result result = begin(ledger, error);
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
     for (size_t i = 0; i < count && result == RESULT_OK; i++)
-        result = insert_parked(ledger, sink, &parked[i], error);
-    return end(ledger, result, error);
+        result = insert_parked(deliveries, sink, &parked[i], error);
+    return end(deliveries, result, error);
 }
 
-enum result ledger_rewind(struct ledger *ledger, const char *sink,
-                          const struct ledger_place *cursor, struct error *error)
+enum result delivery_state_rewind(struct delivery_state *deliveries, const char *sink,
+                                  const struct delivery_state_place *cursor, struct error *error)
 {
-    enum result result = begin(ledger, error);
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
-    struct statement *reopen = statement_for(ledger, LEDGER_REOPEN, sink);
+    struct statement *reopen = statement_for(deliveries, DELIVERY_STATE_REOPEN, sink);
     statement_bind_int(reopen, 2, cursor->sequence);
     result = statement_run(reopen, error);
-    struct statement *forget = statement_for(ledger, LEDGER_FORGET_DELIVERED, sink);
+    struct statement *forget = statement_for(deliveries, DELIVERY_STATE_FORGET_DELIVERED, sink);
     statement_bind_int(forget, 2, cursor->sequence);
     if (result == RESULT_OK)
         result = statement_run(forget, error);
-    struct statement *update = statement_for(ledger, LEDGER_REWIND, sink);
+    struct statement *update = statement_for(deliveries, DELIVERY_STATE_REWIND, sink);
     statement_bind_int(update, 2, cursor->sequence);
     statement_bind_blob(update, 3, cursor->hash, SHA256_SIZE);
     if (result == RESULT_OK)
         result = statement_run(update, error);
-    return end(ledger, result, error);
+    return end(deliveries, result, error);
 }
 
-enum result ledger_note_state(struct ledger *ledger, const char *sink, enum sink_state state,
-                              enum breaker_state breaker, const char *reason, struct error *error)
+enum result delivery_state_note_state(struct delivery_state *deliveries, const char *sink,
+                                      enum sink_state state, enum breaker_state breaker,
+                                      const char *reason, struct error *error)
 {
-    enum result result = begin(ledger, error);
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
-    struct statement *update = statement_for(ledger, LEDGER_NOTE_STATE, sink);
+    struct statement *update = statement_for(deliveries, DELIVERY_STATE_NOTE_STATE, sink);
     bind_word(update, 2, SINK_STATES[state]);
     bind_word(update, 3, breaker_state_text(breaker));
     bind_word(update, 4, reason);
-    statement_bind_int(update, 5, clock_wall_ms(ledger->clock));
+    statement_bind_int(update, 5, clock_wall_ms(deliveries->clock));
     result = statement_run(update, error);
-    return end(ledger, result, error);
+    return end(deliveries, result, error);
 }
 
 static void read_parked(struct statement *row, struct parked *ret_parked)
@@ -411,14 +416,15 @@ static void read_parked(struct statement *row, struct parked *ret_parked)
              statement_text(row, 11));
 }
 
-enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter *filter,
-                               void (*each)(void *context, const struct parked *parked),
-                               void *context, struct error *error)
+enum result delivery_state_each_parked(struct delivery_state *deliveries,
+                                       const struct parked_filter *filter,
+                                       void (*each)(void *context, const struct parked *parked),
+                                       void *context, struct error *error)
 {
     bool row = true;
     struct parked parked;
-    pthread_mutex_lock(&ledger->lock);
-    struct statement *select = statement_for(ledger, LEDGER_EACH_PARKED, filter->sink);
+    pthread_mutex_lock(&deliveries->lock);
+    struct statement *select = statement_for(deliveries, DELIVERY_STATE_EACH_PARKED, filter->sink);
     bind_word(select, 2, filter->event_id);
     bind_word(select, 3, filter->event_type);
     statement_bind_int(select, 4, filter->order_id);
@@ -430,86 +436,92 @@ enum result ledger_each_parked(struct ledger *ledger, const struct parked_filter
         each(context, &parked);
         result = statement_step(select, &row, error);
     }
-    pthread_mutex_unlock(&ledger->lock);
+    pthread_mutex_unlock(&deliveries->lock);
     return result;
 }
 
-static enum result ask(struct ledger *ledger, enum ledger_statement question, const char *sink,
-                       int64_t sequence, int64_t order_id, bool *ret_yes, struct error *error)
+static enum result ask(struct delivery_state *deliveries, enum delivery_state_statement question,
+                       const char *sink, int64_t sequence, int64_t order_id, bool *ret_yes,
+                       struct error *error)
 {
-    pthread_mutex_lock(&ledger->lock);
-    enum result result = ask_locked(ledger, question, sink, sequence, order_id, ret_yes, error);
-    pthread_mutex_unlock(&ledger->lock);
+    pthread_mutex_lock(&deliveries->lock);
+    enum result result = ask_locked(deliveries, question, sink, sequence, order_id, ret_yes, error);
+    pthread_mutex_unlock(&deliveries->lock);
     return result;
 }
 
-enum result ledger_find_dead_letter(struct ledger *ledger, struct parked *ret_parked,
-                                    struct error *error)
+enum result delivery_state_find_dead_letter(struct delivery_state *deliveries,
+                                            struct parked *ret_parked, struct error *error)
 {
     bool row = false;
-    pthread_mutex_lock(&ledger->lock);
-    struct statement *select = ledger->statements[LEDGER_FIND_DEAD_LETTER];
+    pthread_mutex_lock(&deliveries->lock);
+    struct statement *select = deliveries->statements[DELIVERY_STATE_FIND_DEAD_LETTER];
     enum result result = statement_step(select, &row, error);
     if (result == RESULT_OK && row)
         read_parked(select, ret_parked);
     statement_reset(select);
-    pthread_mutex_unlock(&ledger->lock);
+    pthread_mutex_unlock(&deliveries->lock);
     return result == RESULT_OK && !row ? RESULT_NOT_FOUND : result;
 }
 
-enum result ledger_has_parked(struct ledger *ledger, const char *sink, int64_t after, bool *ret_any,
+enum result delivery_state_has_parked(struct delivery_state *deliveries, const char *sink,
+                                      int64_t after, bool *ret_any, struct error *error)
+{
+    return ask(deliveries, DELIVERY_STATE_HAS_PARKED, sink, after, NOT_ASKED, ret_any, error);
+}
+
+enum result delivery_state_is_parked(struct delivery_state *deliveries, const char *sink,
+                                     int64_t sequence, bool *ret_parked, struct error *error)
+{
+    return ask(deliveries, DELIVERY_STATE_IS_PARKED, sink, sequence, NOT_ASKED, ret_parked, error);
+}
+
+enum result delivery_state_is_blocked(struct delivery_state *deliveries, const char *sink,
+                                      int64_t sequence, int64_t order_id, bool *ret_blocked,
+                                      struct error *error)
+{
+    return ask(deliveries, DELIVERY_STATE_IS_BLOCKED, sink, sequence, order_id, ret_blocked, error);
+}
+
+enum result delivery_state_has_open_before(struct delivery_state *deliveries, const char *sink,
+                                           int64_t sequence, int64_t order_id, bool *ret_open,
+                                           struct error *error)
+{
+    return ask(deliveries, DELIVERY_STATE_HAS_OPEN_BEFORE, sink, sequence, order_id, ret_open,
+               error);
+}
+
+static enum result update_one(struct delivery_state *deliveries, struct statement *update,
                               struct error *error)
 {
-    return ask(ledger, LEDGER_HAS_PARKED, sink, after, NOT_ASKED, ret_any, error);
-}
-
-enum result ledger_is_parked(struct ledger *ledger, const char *sink, int64_t sequence,
-                             bool *ret_parked, struct error *error)
-{
-    return ask(ledger, LEDGER_IS_PARKED, sink, sequence, NOT_ASKED, ret_parked, error);
-}
-
-enum result ledger_is_blocked(struct ledger *ledger, const char *sink, int64_t sequence,
-                              int64_t order_id, bool *ret_blocked, struct error *error)
-{
-    return ask(ledger, LEDGER_IS_BLOCKED, sink, sequence, order_id, ret_blocked, error);
-}
-
-enum result ledger_has_open_before(struct ledger *ledger, const char *sink, int64_t sequence,
-                                   int64_t order_id, bool *ret_open, struct error *error)
-{
-    return ask(ledger, LEDGER_HAS_OPEN_BEFORE, sink, sequence, order_id, ret_open, error);
-}
-
-static enum result update_one(struct ledger *ledger, struct statement *update, struct error *error)
-{
     enum result result = statement_run(update, error);
-    return result == RESULT_OK && db_changes(ledger->db) == 0 ? RESULT_NOT_FOUND : result;
+    return result == RESULT_OK && db_changes(deliveries->db) == 0 ? RESULT_NOT_FOUND : result;
 }
 
-enum result ledger_settle_parked(struct ledger *ledger, const char *sink, int64_t sequence,
-                                 enum parked_state state, const char *reason, struct error *error)
+enum result delivery_state_settle_parked(struct delivery_state *deliveries, const char *sink,
+                                         int64_t sequence, enum parked_state state,
+                                         const char *reason, struct error *error)
 {
-    enum result result = begin(ledger, error);
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
-    struct statement *update = statement_for(ledger, LEDGER_SETTLE_PARKED, sink);
+    struct statement *update = statement_for(deliveries, DELIVERY_STATE_SETTLE_PARKED, sink);
     statement_bind_int(update, 2, sequence);
     bind_word(update, 3, PARKED_STATES[state]);
     bind_word(update, 4, reason);
-    statement_bind_int(update, 5, clock_wall_ms(ledger->clock));
-    result = update_one(ledger, update, error);
-    return end(ledger, result, error);
+    statement_bind_int(update, 5, clock_wall_ms(deliveries->clock));
+    result = update_one(deliveries, update, error);
+    return end(deliveries, result, error);
 }
 
-enum result ledger_note_dead_lettered(struct ledger *ledger, const char *sink, int64_t sequence,
-                                      struct error *error)
+enum result delivery_state_note_dead_lettered(struct delivery_state *deliveries, const char *sink,
+                                              int64_t sequence, struct error *error)
 {
-    enum result result = begin(ledger, error);
+    enum result result = begin(deliveries, error);
     if (result != RESULT_OK)
         return result;
-    struct statement *update = statement_for(ledger, LEDGER_NOTE_DEAD_LETTERED, sink);
+    struct statement *update = statement_for(deliveries, DELIVERY_STATE_NOTE_DEAD_LETTERED, sink);
     statement_bind_int(update, 2, sequence);
-    result = update_one(ledger, update, error);
-    return end(ledger, result, error);
+    result = update_one(deliveries, update, error);
+    return end(deliveries, result, error);
 }

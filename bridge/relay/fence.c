@@ -1,48 +1,48 @@
 #include "bridge/relay/fence.h"
 
-void halt_init(struct halt *halt)
+void fence_init(struct fence *fence)
 {
-    *halt = (struct halt){0};
-    pthread_mutex_init(&halt->lock, NULL);
+    *fence = (struct fence){0};
+    pthread_mutex_init(&fence->lock, NULL);
 }
 
-void halt_done(struct halt *halt)
+void fence_done(struct fence *fence)
 {
-    pthread_mutex_destroy(&halt->lock);
+    pthread_mutex_destroy(&fence->lock);
 }
 
-void halt_raise(struct halt *halt, const struct error *reason)
+void fence_raise(struct fence *fence, const struct error *reason)
 {
-    pthread_mutex_lock(&halt->lock);
-    if (!atomic_load(&halt->raised))
-        halt->reason = *reason;
-    atomic_store(&halt->raised, true);
-    pthread_mutex_unlock(&halt->lock);
+    pthread_mutex_lock(&fence->lock);
+    if (!atomic_load(&fence->raised))
+        fence->reason = *reason;
+    atomic_store(&fence->raised, true);
+    pthread_mutex_unlock(&fence->lock);
 }
 
-bool halt_is_raised(struct halt *halt)
+bool fence_is_raised(struct fence *fence)
 {
-    return atomic_load(&halt->raised);
+    return atomic_load(&fence->raised);
 }
 
-void halt_read_reason(struct halt *halt, struct error *ret_reason)
+void fence_read_reason(struct fence *fence, struct error *ret_reason)
 {
-    pthread_mutex_lock(&halt->lock);
-    *ret_reason = halt->reason;
-    pthread_mutex_unlock(&halt->lock);
+    pthread_mutex_lock(&fence->lock);
+    *ret_reason = fence->reason;
+    pthread_mutex_unlock(&fence->lock);
 }
 
-void halt_add_doubt(struct halt *halt)
+void fence_add_unverified(struct fence *fence)
 {
-    atomic_fetch_add(&halt->doubts, 1);
+    atomic_fetch_add(&fence->doubts, 1);
 }
 
-void halt_clear_doubt(struct halt *halt)
+void fence_clear_unverified(struct fence *fence)
 {
-    atomic_fetch_sub(&halt->doubts, 1);
+    atomic_fetch_sub(&fence->doubts, 1);
 }
 
-bool halt_is_in_doubt(struct halt *halt)
+bool fence_is_unverified(struct fence *fence)
 {
-    return atomic_load(&halt->doubts) > 0;
+    return atomic_load(&fence->doubts) > 0;
 }

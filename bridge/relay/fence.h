@@ -1,14 +1,14 @@
 /* What one sink finds out concerns all of them: a box that was cloned, restored or mixed up must
  * send nothing more to anyone. Thread-safe. */
-#ifndef TILLBOX_BRIDGE_HALT_H
-#define TILLBOX_BRIDGE_HALT_H
+#ifndef TILLBOX_BRIDGE_FENCE_H
+#define TILLBOX_BRIDGE_FENCE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/result.h"
 
-struct halt {
+struct fence {
     atomic_bool raised;
     atomic_int
         doubts; /* sinks that had stopped when the bridge last ended, and haven't asked again */
@@ -16,17 +16,17 @@ struct halt {
     struct error reason;
 };
 
-void halt_init(struct halt *halt);
-void halt_done(struct halt *halt);
+void fence_init(struct fence *fence);
+void fence_done(struct fence *fence);
 
 /* The first reason stays. */
-void halt_raise(struct halt *halt, const struct error *reason);
-bool halt_is_raised(struct halt *halt);
-void halt_read_reason(struct halt *halt, struct error *ret_reason);
+void fence_raise(struct fence *fence, const struct error *reason);
+bool fence_is_raised(struct fence *fence);
+void fence_read_reason(struct fence *fence, struct error *ret_reason);
 
 /* A sink that had stopped is asking again; as long as it hasn't had its answer, no sink sends. */
-void halt_add_doubt(struct halt *halt);
-void halt_clear_doubt(struct halt *halt);
-bool halt_is_in_doubt(struct halt *halt);
+void fence_add_unverified(struct fence *fence);
+void fence_clear_unverified(struct fence *fence);
+bool fence_is_unverified(struct fence *fence);
 
 #endif

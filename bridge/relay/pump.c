@@ -12,10 +12,10 @@ enum { PAGE_BYTES = 4 << 20 };
 static const int64_t ENDED_MS = INT64_MAX;
 
 /* Another sink has found that this box must not send. */
-static enum step follow_halt(struct pump *pump)
+static enum step follow_fence(struct pump *pump)
 {
     struct error reason;
-    halt_read_reason(pump->options.halt, &reason);
+    fence_read_reason(pump->options.fence, &reason);
     pump_note(pump, SINK_STOPPED, reason.text);
     LOG(LOG_ERROR, "sink.stopped", LOG_TEXT("sink", pump_name(pump)),
         LOG_TEXT("reason", reason.text));
@@ -48,39 +48,40 @@ static enum result read_past_damage(struct pump *pump, struct error *error)
         size_t count = 0;
         while (count < pump->options.sink.page_events && sequence < readable)
             fill_unreadable(sequence++, &pump->parked[count++]);
-        result = ledger_park(pump->options.ledger, pump_name(pump), pump->parked, count, error);
+        result = delivery_state_park(pump->options.deliveries, pump_name(pump), pump->parked, count,
+                                     error);
     }
     if (result == RESULT_OK)
-        result = journal_reader_page(pump->journal, readable - 1, INT64_MAX,
-                                     &pump->consignment.page, error);
+        result = journal_reader_page(pump->journal, readable - 1, INT64_MAX, &pump->in_flight.page,
+                                     error);
     return result;
 }
 
 static enum result read_page(struct pump *pump, struct error *error)
 {
     enum result result =
-        journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &pump->consignment.page, error);
+        journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &pump->in_flight.page, error);
     return result == RESULT_CORRUPT ? read_past_damage(pump, error) : result;
 }
 
 static enum step take_step(struct pump *pump)
 {
     struct error error = {0};
-    if (pump->journal && halt_is_raised(pump->options.halt))
-        return follow_halt(pump);
+    if (pump->journal && fence_is_raised(pump->options.fence))
+        return follow_fence(pump);
     enum step step = pump_meet(pump);
     if (step != STEP_ON)
         return step;
-    struct consignment *consignment = &pump->consignment;
-    if (!consignment_is_empty(consignment))
+    struct in_flight *in_flight = &pump->in_flight;
+    if (!in_flight_is_empty(in_flight))
         return pump_deliver(pump);
-    consignment_clear(consignment);
+    in_flight_clear(in_flight);
     if (read_page(pump, &error) != RESULT_OK) {
-        consignment_clear(consignment);
+        in_flight_clear(in_flight);
         return pump_wait_for_files(pump, &error);
     }
-    consignment_load(consignment);
-    return consignment_is_empty(consignment) ? pump_rest(pump) : pump_deliver(pump);
+    in_flight_load(in_flight);
+    return in_flight_is_empty(in_flight) ? pump_rest(pump) : pump_deliver(pump);
 }
 
 static void *run(void *context)
@@ -102,7 +103,7 @@ void pump_free(struct pump *pump)
 {
     pump->options.sink.ops->free(pump->options.sink.self);
     journal_reader_close(pump->journal);
-    consignment_done(&pump->consignment);
+    in_flight_done(&pump->in_flight);
     free(pump->parked);
     pthread_cond_destroy(&pump->wake);
     pthread_mutex_destroy(&pump->lock);
@@ -119,7 +120,7 @@ static struct pump *pump_new(const struct pump_options *options)
     if (!pump)
         return NULL;
     pump->options = *options;
-    pump->in_doubt = options->in_doubt;
+    pump->unverified = options->unverified;
     atomic_store(&pump->moved_ms, pump_now_ms(pump));
     pthread_mutex_init(&pump->lock, NULL);
     pthread_cond_init(&pump->wake, NULL);
@@ -137,8 +138,7 @@ enum result pump_start(const struct pump_options *options, struct pump **ret_pum
         options->sink.ops->free(options->sink.self);
         return RESULT_NO_MEMORY;
     }
-    enum result result =
-        consignment_init(&pump->consignment, options->sink.page_events, PAGE_BYTES);
+    enum result result = in_flight_init(&pump->in_flight, options->sink.page_events, PAGE_BYTES);
     if (result == RESULT_OK && !pump->parked)
         result = RESULT_NO_MEMORY;
     if (result == RESULT_OK && pthread_create(&pump->thread, NULL, run, pump) != 0)
@@ -151,10 +151,10 @@ enum result pump_start(const struct pump_options *options, struct pump **ret_pum
     return RESULT_OK;
 }
 
-void pump_nudge(struct pump *pump)
+void pump_wake(struct pump *pump)
 {
     pthread_mutex_lock(&pump->lock);
-    pump->nudged = true;
+    pump->woken = true;
     pthread_mutex_unlock(&pump->lock);
     pthread_cond_signal(&pump->wake);
 }

@@ -11,7 +11,7 @@
 #include "core/random.h"
 
 enum {
-    PUMP_POLL_MS = 200,  /* how often the journal is looked at without a nudge */
+    PUMP_POLL_MS = 200,  /* how often the journal is looked at without a wakeup */
     PUMP_SETTLE_MS = 50, /* how often the cursor moves during a delivery */
     PUMP_RETRY_BASE_MS = 100,
     PUMP_RETRY_CAP_MS = 3000, /* after an outage of any length the next try is at most this far */
@@ -25,10 +25,10 @@ struct pump;
 
 struct pump_options {
     const char *data_dir;
-    struct ledger *ledger;
-    struct halt *halt; /* shared by all pumps of the box */
-    struct sink sink;  /* the pump owns it from here on */
-    bool in_doubt;     /* it had stopped when the bridge last ended */
+    struct delivery_state *deliveries;
+    struct fence *fence; /* shared by all pumps of the box */
+    struct sink sink;    /* the pump owns it from here on */
+    bool unverified;     /* it had stopped when the bridge last ended */
     const struct clock *clock;
     const struct random_source *random;
 };
@@ -37,7 +37,7 @@ MUST_CHECK enum result pump_start(const struct pump_options *options, struct pum
                                   struct error *error);
 
 /* There is something new in the journal. From any thread. */
-void pump_nudge(struct pump *pump);
+void pump_wake(struct pump *pump);
 
 /* Breaks off what hangs; about once a second, from any thread. */
 void pump_watch(struct pump *pump);

@@ -11,28 +11,29 @@ static const char HELD_REASON[] = "held behind a parked event of the same order"
  * is. RESULT_CONFLICT if a replay was faster. */
 static enum result hold_blocked(struct pump *pump, struct error *error)
 {
-    struct ledger *ledger = pump->options.ledger;
-    struct consignment *consignment = &pump->consignment;
+    struct delivery_state *deliveries = pump->options.deliveries;
+    struct in_flight *in_flight = &pump->in_flight;
     bool any = false;
     size_t held = 0;
-    enum result result = ledger_has_parked(ledger, pump_name(pump), pump->cursor, &any, error);
-    for (size_t i = consignment->settled; any && i < consignment->page.count; i++) {
-        const struct journal_event *event = &consignment->page.events[i];
+    enum result result =
+        delivery_state_has_parked(deliveries, pump_name(pump), pump->cursor, &any, error);
+    for (size_t i = in_flight->settled; any && i < in_flight->page.count; i++) {
+        const struct journal_event *event = &in_flight->page.events[i];
         bool blocked = false;
-        if (consignment->items[i].outcome != DELIVERY_PENDING)
+        if (in_flight->items[i].outcome != DELIVERY_PENDING)
             continue;
-        result = ledger_is_blocked(ledger, pump_name(pump), event->sequence, event->order_id,
-                                   &blocked, error);
+        result = delivery_state_is_blocked(deliveries, pump_name(pump), event->sequence,
+                                           event->order_id, &blocked, error);
         if (result != RESULT_OK)
             return result;
         if (!blocked)
             continue;
-        consignment_hold(consignment, i);
+        in_flight_hold(in_flight, i);
         pump_fill_parked(event, PARKED_HELD, HELD_REASON, 0, &pump->parked[held++]);
     }
     /* Written down before the rest is delivered: the peer's cursor will pass over them. */
     if (result == RESULT_OK && held > 0)
-        result = ledger_park(ledger, pump_name(pump), pump->parked, held, error);
+        result = delivery_state_park(deliveries, pump_name(pump), pump->parked, held, error);
     return result;
 }
 
@@ -50,29 +51,30 @@ static void log_parked(const struct pump *pump, size_t count)
 /* Cursor, count and parked rows move together, up to the first event that is pending. */
 static enum result settle(struct pump *pump, struct error *error)
 {
-    struct consignment *consignment = &pump->consignment;
-    size_t ready = consignment_count_ready(consignment), parked = 0;
-    size_t end = consignment->settled + ready;
+    struct in_flight *in_flight = &pump->in_flight;
+    size_t ready = in_flight_count_ready(in_flight), parked = 0;
+    size_t end = in_flight->settled + ready;
     if (ready == 0)
         return RESULT_OK;
-    for (size_t i = consignment->settled; i < end; i++) {
-        const struct consignment_item *item = &consignment->items[i];
-        const struct journal_event *event = &consignment->page.events[i];
+    for (size_t i = in_flight->settled; i < end; i++) {
+        const struct in_flight_item *item = &in_flight->items[i];
+        const struct journal_event *event = &in_flight->page.events[i];
         if (item->outcome == DELIVERY_REFUSED)
-            pump_fill_parked(event, PARKED_REFUSED, consignment_reason(consignment, i),
-                             item->attempts, &pump->parked[parked++]);
+            pump_fill_parked(event, PARKED_REFUSED, in_flight_reason(in_flight, i), item->attempts,
+                             &pump->parked[parked++]);
         else if (item->outcome == DELIVERY_HELD)
             pump_fill_parked(event, PARKED_HELD, HELD_REASON, 0, &pump->parked[parked++]);
     }
-    const struct journal_event *last = &consignment->page.events[end - 1];
-    const struct ledger_place cursor = {last->sequence, last->hash};
-    enum result result = ledger_settle(pump->options.ledger, pump_name(pump), &cursor,
-                                       (int64_t)(ready - parked), pump->parked, parked, error);
+    const struct journal_event *last = &in_flight->page.events[end - 1];
+    const struct delivery_state_place cursor = {last->sequence, last->hash};
+    enum result result =
+        delivery_state_settle(pump->options.deliveries, pump_name(pump), &cursor,
+                              (int64_t)(ready - parked), pump->parked, parked, error);
     if (result != RESULT_OK)
         return result;
     log_parked(pump, parked);
     pump->cursor = last->sequence;
-    consignment->settled = end;
+    in_flight->settled = end;
     return RESULT_OK;
 }
 
@@ -83,11 +85,11 @@ static bool on_progress(void *context)
     struct pump *pump = context;
     int64_t now_ms = pump_now_ms(pump);
     if (now_ms - pump->settled_at_ms >= PUMP_SETTLE_MS) {
-        consignment_note_done(&pump->consignment);
+        in_flight_note_done(&pump->in_flight);
         (void)!settle(pump, NULL);
         pump->settled_at_ms = pump_now_ms(pump);
     }
-    return !atomic_load(&pump->stopping) && !halt_is_raised(pump->options.halt);
+    return !atomic_load(&pump->stopping) && !fence_is_raised(pump->options.fence);
 }
 
 /* What has been delivered is not delivered again for want of a place to write it down. False if it
@@ -102,7 +104,7 @@ static bool settle_at_last(struct pump *pump)
         result = settle(pump, &error);
     }
     if (result == RESULT_CONFLICT) /* what an event was held behind has been replayed since */
-        consignment_release(&pump->consignment);
+        in_flight_release(&pump->in_flight);
     return true;
 }
 
@@ -127,18 +129,18 @@ enum step pump_deliver(struct pump *pump)
     struct delivery_report report = {.verdict = DELIVERY_DONE};
     enum result result = hold_blocked(pump, &error);
     if (result == RESULT_CONFLICT) {
-        consignment_release(&pump->consignment);
+        in_flight_release(&pump->in_flight);
         breaker_withdraw(&pump->breaker, pump->generation);
         return STEP_ON;
     }
     if (result != RESULT_OK)
         return pump_wait_for_files(pump, &error);
-    consignment_pack(&pump->consignment, &batch);
+    in_flight_pack(&pump->in_flight, &batch);
     batch.progress = on_progress;
     batch.context = pump;
     pump->settled_at_ms = pump_now_ms(pump);
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &report);
-    bool again = consignment_conclude(&pump->consignment, &report);
+    bool again = in_flight_conclude(&pump->in_flight, &report);
     if (!settle_at_last(pump))
         return STEP_WAIT;
     return conclude(pump, &report, again);
@@ -147,7 +149,7 @@ enum step pump_deliver(struct pump *pump)
 /* Reads the parked event into the page. */
 static enum result read_parked(struct pump *pump, const struct parked *parked, struct error *error)
 {
-    struct journal_page *page = &pump->consignment.page;
+    struct journal_page *page = &pump->in_flight.page;
     enum result result =
         journal_reader_page(pump->journal, parked->sequence - 1, parked->sequence, page, error);
     if (result == RESULT_OK && page->count == 0)
@@ -160,7 +162,7 @@ static enum result read_parked(struct pump *pump, const struct parked *parked, s
 static enum step send_dead_letter(struct pump *pump, const struct parked *parked)
 {
     const struct sink *sink = &pump->options.sink;
-    const struct journal_page *page = &pump->consignment.page;
+    const struct journal_page *page = &pump->in_flight.page;
     struct error error = {0};
     enum delivery done = sink->ops->dead_letter(sink->self, journal_page_payload(page, 0),
                                                 page->events[0].payload_size, &page->events[0],
@@ -174,8 +176,8 @@ static enum step send_dead_letter(struct pump *pump, const struct parked *parked
         pump->dead_letters_due_ms = pump_now_ms(pump) + PUMP_DEAD_LETTER_RETRY_MS;
         return STEP_IDLE;
     }
-    enum result result =
-        ledger_note_dead_lettered(pump->options.ledger, parked->sink, parked->sequence, &error);
+    enum result result = delivery_state_note_dead_lettered(pump->options.deliveries, parked->sink,
+                                                           parked->sequence, &error);
     return result == RESULT_OK ? STEP_ON : pump_wait_for_files(pump, &error);
 }
 
@@ -186,14 +188,14 @@ static enum step send_next_dead_letter(struct pump *pump)
     struct error error = {0};
     if (!pump->options.sink.ops->dead_letter || pump_now_ms(pump) < pump->dead_letters_due_ms)
         return STEP_IDLE;
-    enum result result = ledger_find_dead_letter(pump->options.ledger, &parked, &error);
+    enum result result = delivery_state_find_dead_letter(pump->options.deliveries, &parked, &error);
     if (result == RESULT_NOT_FOUND)
         return STEP_IDLE;
     if (result == RESULT_OK)
         result = read_parked(pump, &parked, &error);
     enum step step =
         result == RESULT_OK ? send_dead_letter(pump, &parked) : pump_wait_for_files(pump, &error);
-    consignment_clear(&pump->consignment);
+    in_flight_clear(&pump->in_flight);
     return step;
 }
 

@@ -7,7 +7,7 @@
 
 /* The journal must be the one that the cursor was moved along: one that was restored from a backup
  * gives sequences to new sales that others had before. */
-static enum result compare_journal(struct pump *pump, const struct ledger_sink *row,
+static enum result compare_journal(struct pump *pump, const struct delivery_state_sink *row,
                                    struct error *error)
 {
     uint8_t hash[SHA256_SIZE];
@@ -24,15 +24,16 @@ static enum result compare_journal(struct pump *pump, const struct ledger_sink *
 
 static enum result read_cursor(struct pump *pump, struct error *error)
 {
-    struct ledger_sink row;
+    struct delivery_state_sink row;
     uint8_t anchor_hash[SHA256_SIZE];
     enum result result =
         journal_reader_hash(pump->journal, pump->info.anchor_sequence, anchor_hash, error);
     if (result == RESULT_OK)
-        result = ledger_attach(pump->options.ledger, pump_name(pump), pump->info.journal_id,
-                               pump->info.anchor_sequence, anchor_hash, error);
+        result =
+            delivery_state_attach(pump->options.deliveries, pump_name(pump), pump->info.journal_id,
+                                  pump->info.anchor_sequence, anchor_hash, error);
     if (result == RESULT_OK)
-        result = ledger_find_sink(pump->options.ledger, pump_name(pump), &row, error);
+        result = delivery_state_find_sink(pump->options.deliveries, pump_name(pump), &row, error);
     if (result == RESULT_OK)
         result = compare_journal(pump, &row, error);
     if (result == RESULT_OK)
@@ -64,7 +65,7 @@ static void leave_replaced_journal(struct pump *pump)
     LOG(LOG_WARN, "journal.replaced", LOG_TEXT("sink", pump_name(pump)));
     pump->options.sink.ops->detach(pump->options.sink.self);
     pump->attached = false;
-    consignment_clear(&pump->consignment);
+    in_flight_clear(&pump->in_flight);
     journal_reader_close(pump->journal);
     pump->journal = NULL;
 }
@@ -72,16 +73,16 @@ static void leave_replaced_journal(struct pump *pump)
 static enum result move_cursor(struct pump *pump, int64_t cursor, struct error *error)
 {
     uint8_t hash[SHA256_SIZE];
-    const struct ledger_place place = {cursor, hash};
+    const struct delivery_state_place place = {cursor, hash};
     enum result result = journal_reader_hash(pump->journal, cursor, hash, error);
     if (result == RESULT_OK)
-        result = ledger_rewind(pump->options.ledger, pump_name(pump), &place, error);
+        result = delivery_state_rewind(pump->options.deliveries, pump_name(pump), &place, error);
     if (result != RESULT_OK)
         return result;
     LOG(LOG_WARN, "sink.cursor_moved", LOG_TEXT("sink", pump_name(pump)),
         LOG_INT("from", pump->cursor), LOG_INT("to", cursor));
     pump->cursor = cursor;
-    consignment_clear(&pump->consignment);
+    in_flight_clear(&pump->in_flight);
     return RESULT_OK;
 }
 
@@ -98,8 +99,8 @@ static void write_losses(struct losses *losses)
 {
     struct pump *pump = losses->pump;
     if (losses->result == RESULT_OK && losses->count > 0)
-        losses->result = ledger_park(pump->options.ledger, pump_name(pump), pump->parked,
-                                     losses->count, &losses->error);
+        losses->result = delivery_state_park(pump->options.deliveries, pump_name(pump),
+                                             pump->parked, losses->count, &losses->error);
     losses->count = 0;
 }
 
@@ -110,9 +111,9 @@ static bool is_behind_loss(struct losses *losses, const struct journal_event *ev
     for (size_t i = 0; i < losses->count && event->order_id != 0; i++)
         behind = behind || pump->parked[i].order_id == event->order_id;
     if (!behind && losses->result == RESULT_OK)
-        losses->result =
-            ledger_has_open_before(pump->options.ledger, pump_name(pump), event->sequence,
-                                   event->order_id, &behind, &losses->error);
+        losses->result = delivery_state_has_open_before(pump->options.deliveries, pump_name(pump),
+                                                        event->sequence, event->order_id, &behind,
+                                                        &losses->error);
     return behind;
 }
 
@@ -168,11 +169,11 @@ static enum step attach(struct pump *pump)
 }
 
 /* A sink that had stopped has been asked again, and has nothing against this box. */
-static void clear_doubt(struct pump *pump)
+static void clear_unverified(struct pump *pump)
 {
-    if (pump->in_doubt)
-        halt_clear_doubt(pump->options.halt);
-    pump->in_doubt = false;
+    if (pump->unverified)
+        fence_clear_unverified(pump->options.fence);
+    pump->unverified = false;
 }
 
 static enum step wait_for_others(struct pump *pump)
@@ -200,6 +201,6 @@ enum step pump_meet(struct pump *pump)
         step = attach(pump);
     if (step != STEP_ON)
         return step;
-    clear_doubt(pump);
-    return halt_is_in_doubt(pump->options.halt) ? wait_for_others(pump) : STEP_ON;
+    clear_unverified(pump);
+    return fence_is_unverified(pump->options.fence) ? wait_for_others(pump) : STEP_ON;
 }

@@ -15,9 +15,9 @@ struct pump {
     pthread_t thread;
     bool joined;
     atomic_bool stopping;
-    pthread_mutex_t lock; /* of `nudged` and `ended`, and of waiting */
+    pthread_mutex_t lock; /* of `woken` and `ended`, and of waiting */
     pthread_cond_t wake;
-    bool nudged;
+    bool woken;
     bool ended; /* the thread has nothing more to do */
 
     atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
@@ -26,15 +26,15 @@ struct pump {
     struct journal_reader *journal;
     struct journal_info info;
     bool attached;
-    bool in_doubt;
+    bool unverified;
     int64_t cursor;
     struct breaker breaker;
     uint64_t generation; /* of the breaker, for the step under way */
     struct retry retry;
     enum sink_state noted_state;
     enum breaker_state noted_breaker;
-    struct consignment consignment; /* after the cursor */
-    struct parked *parked;          /* rows to write, as many as the page has events */
+    struct in_flight in_flight; /* after the cursor */
+    struct parked *parked;      /* rows to write, as many as the page has events */
     int64_t settled_at_ms;
     int64_t damage_told; /* the log has named what is unreadable up to here */
     int64_t dead_letters_due_ms;
@@ -43,7 +43,7 @@ struct pump {
 /* What a step of the pump ends with. */
 enum step {
     STEP_ON,   /* there may be more to do at once */
-    STEP_IDLE, /* nothing to do until a nudge */
+    STEP_IDLE, /* nothing to do until a wakeup */
     STEP_WAIT, /* the peer is down or said no: wait before the next try */
     STEP_STOP, /* a person is needed */
 };
@@ -67,7 +67,7 @@ bool pump_wait_after(struct pump *pump, enum step step);
 /* Journal and peer are there, and fit each other and bridge.db: STEP_ON. */
 enum step pump_meet(struct pump *pump);
 
-/* Delivers what is pending of the consignment, which isn't empty, and settles. */
+/* Delivers what is pending of the in_flight, which isn't empty, and settles. */
 enum step pump_deliver(struct pump *pump);
 
 /* There is nothing to deliver: dead letters, and a look at the connection. */

@@ -19,7 +19,7 @@ void pump_note(struct pump *pump, enum sink_state state, const char *reason)
 {
     struct error error = {0};
     enum breaker_state breaker = breaker_state(&pump->breaker, pump_now_ms(pump));
-    if (pump->in_doubt && state == SINK_DOWN)
+    if (pump->unverified && state == SINK_DOWN)
         state = SINK_STOPPED; /* the next start must still know that it had stopped */
     if (state == pump->noted_state && breaker == pump->noted_breaker && !reason)
         return;
@@ -30,14 +30,14 @@ void pump_note(struct pump *pump, enum sink_state state, const char *reason)
             LOG_TEXT("reason", reason ? reason : ""));
     pump->noted_state = state;
     pump->noted_breaker = breaker;
-    if (pump->journal && ledger_note_state(pump->options.ledger, pump_name(pump), state, breaker,
-                                           reason, &error) != RESULT_OK)
-        LOG(LOG_WARN, "ledger.failed", LOG_TEXT("error", error.text));
+    if (pump->journal && delivery_state_note_state(pump->options.deliveries, pump_name(pump), state,
+                                                   breaker, reason, &error) != RESULT_OK)
+        LOG(LOG_WARN, "delivery_state.failed", LOG_TEXT("error", error.text));
 }
 
 enum step pump_stop_all(struct pump *pump, const struct error *error)
 {
-    halt_raise(pump->options.halt, error);
+    fence_raise(pump->options.fence, error);
     pump_note(pump, SINK_STOPPED, error->text);
     LOG(LOG_ERROR, "sink.stopped", LOG_TEXT("sink", pump_name(pump)),
         LOG_TEXT("reason", error->text));
@@ -48,7 +48,8 @@ enum step pump_wait_for_files(struct pump *pump, const struct error *error)
 {
     breaker_withdraw(&pump->breaker, pump->generation);
     pump_note(pump, SINK_DOWN, error->text);
-    LOG(LOG_WARN, "pump.files", LOG_TEXT("sink", pump_name(pump)), LOG_TEXT("error", error->text));
+    LOG(LOG_WARN, "pump.storage_error", LOG_TEXT("sink", pump_name(pump)),
+        LOG_TEXT("error", error->text));
     return STEP_WAIT;
 }
 
@@ -61,15 +62,15 @@ enum step pump_go_down(struct pump *pump, const struct error *error)
     return STEP_WAIT;
 }
 
-static bool wait_for(struct pump *pump, int64_t duration_ms, bool nudge_wakes)
+static bool wait_for(struct pump *pump, int64_t duration_ms, bool wakeup_ends_it)
 {
     int64_t until_ns = clock_deadline_ns(pump->options.clock, duration_ms);
     atomic_store(&pump->moved_ms, pump_now_ms(pump));
     bool is_late = false;
     pthread_mutex_lock(&pump->lock);
-    while (!atomic_load(&pump->stopping) && !(nudge_wakes && pump->nudged) && !is_late)
+    while (!atomic_load(&pump->stopping) && !(wakeup_ends_it && pump->woken) && !is_late)
         is_late = clock_wait(pump->options.clock, &pump->wake, &pump->lock, until_ns);
-    pump->nudged = false;
+    pump->woken = false;
     pthread_mutex_unlock(&pump->lock);
     return atomic_load(&pump->stopping);
 }

@@ -15,10 +15,10 @@ enum {
 };
 
 struct sink_rabbitmq {
-    const struct amqp_options *options;
+    const struct broker_options *options;
     struct journal_info info;
     pthread_mutex_t lock; /* keeps the watchdog off a connection that is being closed */
-    struct amqp *amqp;
+    struct broker *broker;
     size_t window; /* messages that may wait for their confirm now */
     bool topology_denied;
 };
@@ -27,25 +27,25 @@ static void detach(void *self)
 {
     struct sink_rabbitmq *sink = self;
     pthread_mutex_lock(&sink->lock);
-    struct amqp *amqp = sink->amqp;
-    sink->amqp = NULL;
+    struct broker *broker = sink->broker;
+    sink->broker = NULL;
     pthread_mutex_unlock(&sink->lock);
-    amqp_close(amqp);
+    broker_close(broker);
 }
 
 /* The watchdog may look at the connection while it is being made. */
 static enum delivery connect(struct sink_rabbitmq *sink, struct error *error)
 {
-    struct amqp *amqp = amqp_new(sink->options);
-    if (!amqp) {
+    struct broker *broker = broker_new(sink->options);
+    if (!broker) {
         error_write(error, "out of memory");
         return DELIVERY_DOWN;
     }
     pthread_mutex_lock(&sink->lock);
-    sink->amqp = amqp;
+    sink->broker = broker;
     pthread_mutex_unlock(&sink->lock);
     sink->window = WINDOW_START;
-    enum delivery done = amqp_open(amqp, error);
+    enum delivery done = broker_open(broker, error);
     if (done != DELIVERY_DONE)
         detach(sink);
     return done;
@@ -61,7 +61,7 @@ static enum delivery attach(void *self, struct journal_reader *journal,
     enum delivery done = connect(sink, error);
     if (done != DELIVERY_DONE || sink->topology_denied)
         return done;
-    done = topology_declare(sink->amqp, &sink->topology_denied, error);
+    done = topology_declare(sink->broker, &sink->topology_denied, error);
     if (done != DELIVERY_DONE && sink->topology_denied) {
         detach(sink); /* the refusal has closed the channel */
         done = connect(sink, error);
@@ -72,7 +72,7 @@ static enum delivery attach(void *self, struct journal_reader *journal,
 static enum delivery publish(struct sink_rabbitmq *sink, const struct journal_event *event,
                              const char *payload, uint64_t *ret_tag, struct error *error)
 {
-    const struct amqp_message message = {
+    const struct broker_message message = {
         .exchange = TOPOLOGY_EVENTS,
         .routing_key = event->event_type,
         .body = payload,
@@ -80,13 +80,13 @@ static enum delivery publish(struct sink_rabbitmq *sink, const struct journal_ev
         .message_id = event->event_id,
         .type = event->event_type,
         .app_id = sink->info.device_id,
-        .user_id = amqp_user(sink->amqp),
+        .user_id = broker_user(sink->broker),
         .timestamp_s = event->occurred_at_ms / 1000,
         .headers = {{.name = "x-device-id", .text = sink->info.device_id},
                     {.name = "x-sequence", .number = event->sequence}},
         .header_count = 2,
     };
-    return amqp_publish(sink->amqp, &message, ret_tag, error);
+    return broker_publish(sink->broker, &message, ret_tag, error);
 }
 
 /* A batch on its way: what has been published, and what the broker has said of each event. */
@@ -123,7 +123,7 @@ static void settle_one(struct flight *flight, size_t i, enum delivery outcome)
         flight->settled++;
 }
 
-static void settle_tags(struct flight *flight, const struct amqp_event *event,
+static void settle_tags(struct flight *flight, const struct broker_event *event,
                         enum delivery outcome)
 {
     if (event->tag < flight->first_tag || event->tag >= flight->next_tag)
@@ -135,7 +135,7 @@ static void settle_tags(struct flight *flight, const struct amqp_event *event,
 }
 
 /* It counts as heard of when its ack comes. */
-static void mark_returned(struct flight *flight, const struct amqp_event *event)
+static void mark_returned(struct flight *flight, const struct broker_event *event)
 {
     for (size_t i = flight->settled; i < flight->next; i++)
         if (strcmp(event_at(flight, i)->event_id, event->message_id) == 0)
@@ -145,8 +145,8 @@ static void mark_returned(struct flight *flight, const struct amqp_event *event)
 /* One word of the broker's. `*ret_heard` tells whether there was one. */
 static enum delivery hear(struct flight *flight, int64_t timeout_ms, bool *ret_heard)
 {
-    struct amqp_event event;
-    enum delivery done = amqp_wait(flight->sink->amqp, timeout_ms, &event, flight->error);
+    struct broker_event event;
+    enum delivery done = broker_wait(flight->sink->broker, timeout_ms, &event, flight->error);
     *ret_heard = event.kind != AMQP_NOTHING;
     if (done != DELIVERY_DONE)
         return done;
@@ -287,7 +287,7 @@ static enum delivery dead_letter(void *self, const char *payload, size_t size,
 {
     struct sink_rabbitmq *sink = self;
     uint64_t tag = 0;
-    const struct amqp_message message = {
+    const struct broker_message message = {
         .exchange = TOPOLOGY_DEAD_LETTERS,
         .routing_key = TOPOLOGY_FAILED,
         .body = payload,
@@ -295,7 +295,7 @@ static enum delivery dead_letter(void *self, const char *payload, size_t size,
         .message_id = event->event_id,
         .type = event->event_type,
         .app_id = sink->info.device_id,
-        .user_id = amqp_user(sink->amqp),
+        .user_id = broker_user(sink->broker),
         .timestamp_s = event->occurred_at_ms / 1000,
         .headers = {{.name = "x-device-id", .text = sink->info.device_id},
                     {.name = "x-sequence", .number = event->sequence},
@@ -304,23 +304,23 @@ static enum delivery dead_letter(void *self, const char *payload, size_t size,
                     {.name = "x-original-routing-key", .text = event->event_type}},
         .header_count = 5,
     };
-    enum delivery done = amqp_publish(sink->amqp, &message, &tag, error);
-    return done == DELIVERY_DONE ? amqp_await_confirm(sink->amqp, tag, error) : done;
+    enum delivery done = broker_publish(sink->broker, &message, &tag, error);
+    return done == DELIVERY_DONE ? broker_await_confirm(sink->broker, tag, error) : done;
 }
 
 static enum delivery idle(void *self, struct error *error)
 {
     struct sink_rabbitmq *sink = self;
-    struct amqp_event event;
-    return amqp_wait(sink->amqp, 0, &event, error);
+    struct broker_event event;
+    return broker_wait(sink->broker, 0, &event, error);
 }
 
 static void watch(void *self, int64_t now_ms)
 {
     struct sink_rabbitmq *sink = self;
     pthread_mutex_lock(&sink->lock);
-    if (sink->amqp)
-        amqp_watch(sink->amqp, now_ms);
+    if (sink->broker)
+        broker_watch(sink->broker, now_ms);
     pthread_mutex_unlock(&sink->lock);
 }
 
@@ -328,8 +328,8 @@ static void break_off(void *self)
 {
     struct sink_rabbitmq *sink = self;
     pthread_mutex_lock(&sink->lock);
-    if (sink->amqp)
-        amqp_break_off(sink->amqp);
+    if (sink->broker)
+        broker_break_off(sink->broker);
     pthread_mutex_unlock(&sink->lock);
 }
 
@@ -354,7 +354,7 @@ static const struct sink_ops OPS = {
     .free = sink_free,
 };
 
-enum result sink_rabbitmq_new(const struct amqp_options *options, struct sink *ret_sink)
+enum result sink_rabbitmq_new(const struct broker_options *options, struct sink *ret_sink)
 {
     struct sink_rabbitmq *sink = calloc(1, sizeof *sink);
     if (!sink)

@@ -1,4 +1,4 @@
-/* The sink for head office's broker: every event at least once, in sequence per order, confirmed.
+/* The sink for head running's broker: every event at least once, in sequence per order, confirmed.
  */
 #ifndef TILLBOX_BRIDGE_SINK_RABBITMQ_H
 #define TILLBOX_BRIDGE_SINK_RABBITMQ_H
@@ -12,6 +12,7 @@ enum {
 };
 
 /* `options` and what it points to must outlive the sink. */
-MUST_CHECK enum result sink_rabbitmq_new(const struct amqp_options *options, struct sink *ret_sink);
+MUST_CHECK enum result sink_rabbitmq_new(const struct broker_options *options,
+                                         struct sink *ret_sink);
 
 #endif

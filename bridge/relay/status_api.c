@@ -13,55 +13,56 @@ bool status_api_screen(void *context, struct http_exchange *exchange)
     return http_guard_check(&guard, exchange);
 }
 
-typedef void status_handler(const struct accounting *accounting, int64_t now_ms,
+typedef void status_handler(const struct delivery_status *delivery_status, int64_t now_ms,
                             struct http_reply *reply);
 
-static void get_livez(const struct accounting *accounting, int64_t now_ms, struct http_reply *reply)
+static void get_livez(const struct delivery_status *delivery_status, int64_t now_ms,
+                      struct http_reply *reply)
 {
-    (void)accounting;
+    (void)delivery_status;
     (void)now_ms;
     buf_append_text(&reply->body, "{\"status\":\"ok\"}");
 }
 
-static void get_status(const struct accounting *accounting, int64_t now_ms,
+static void get_status(const struct delivery_status *delivery_status, int64_t now_ms,
                        struct http_reply *reply)
 {
     struct json_writer writer;
     json_writer_init(&writer, &reply->body);
     json_begin_object(&writer, NULL);
     json_put_text(&writer, "version", TILLBOX_VERSION);
-    accounting_write(accounting, now_ms, &writer);
+    delivery_status_write(delivery_status, now_ms, &writer);
     json_end_object(&writer);
 }
 
-/* An outage of head office is no illness of the bridge; a sink that needs a person is. */
-static bool is_well(const struct accounting *accounting)
+/* An outage of head running is no illness of the bridge; a sink that needs a person is. */
+static bool is_well(const struct delivery_status *delivery_status)
 {
-    for (size_t i = 0; i < accounting->sink_count; i++)
-        if (strcmp(accounting->sinks[i].state, "stopped") == 0 ||
-            accounting->sinks[i].unaccounted != 0)
+    for (size_t i = 0; i < delivery_status->sink_count; i++)
+        if (strcmp(delivery_status->sinks[i].state, "stopped") == 0 ||
+            delivery_status->sinks[i].unaccounted != 0)
             return false;
     return true;
 }
 
-static void get_healthz(const struct accounting *accounting, int64_t now_ms,
+static void get_healthz(const struct delivery_status *delivery_status, int64_t now_ms,
                         struct http_reply *reply)
 {
     struct json_writer writer;
-    bool well = is_well(accounting);
+    bool well = is_well(delivery_status);
     reply->status = well ? 200 : 503;
     json_writer_init(&writer, &reply->body);
     json_begin_object(&writer, NULL);
     json_put_text(&writer, "status", well ? "ok" : "needs_attention");
-    accounting_write(accounting, now_ms, &writer);
+    delivery_status_write(delivery_status, now_ms, &writer);
     json_end_object(&writer);
 }
 
-static void get_metrics(const struct accounting *accounting, int64_t now_ms,
+static void get_metrics(const struct delivery_status *delivery_status, int64_t now_ms,
                         struct http_reply *reply)
 {
     reply->content_type = "text/plain; version=0.0.4";
-    accounting_write_metrics(accounting, now_ms, &reply->body);
+    delivery_status_write_metrics(delivery_status, now_ms, &reply->body);
 }
 
 static const struct {
@@ -84,7 +85,7 @@ void status_api_handle(void *context, struct http_exchange *exchange)
 {
     const struct status_api *api = context;
     struct http_reply *reply = http_exchange_reply(exchange);
-    struct accounting accounting = {0};
+    struct delivery_status delivery_status = {0};
     struct error error = {0};
     status_handler *handle = find_handler(http_exchange_path(exchange));
     if (!handle) {
@@ -95,9 +96,10 @@ void status_api_handle(void *context, struct http_exchange *exchange)
         reply_method_refused(reply, "GET, HEAD");
         return;
     }
-    enum result result = accounting_read(api->data_dir, api->bridge_dir, &accounting, &error);
+    enum result result =
+        delivery_status_read(api->data_dir, api->bridge_dir, &delivery_status, &error);
     if (result == RESULT_OK || result == RESULT_NOT_FOUND)
-        handle(&accounting, clock_wall_ms(api->clock), reply);
+        handle(&delivery_status, clock_wall_ms(api->clock), reply);
     else
         reply_problem(reply, PROBLEM_INTERNAL, "%s", error.text);
 }

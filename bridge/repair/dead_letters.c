@@ -8,8 +8,8 @@
 
 struct drain {
     const struct settings *settings;
-    struct ledger *ledger;
-    struct amqp *amqp;
+    struct delivery_state *deliveries;
+    struct broker *broker;
     struct replay_report *report;
 };
 
@@ -20,20 +20,21 @@ static void keep_row(void *context, const struct parked *parked)
     *row = *parked;
 }
 
-static enum result settle_row(struct ledger *ledger, const char *event_id, struct error *error)
+static enum result settle_row(struct delivery_state *deliveries, const char *event_id,
+                              struct error *error)
 {
     struct parked row = {0};
     const struct parked_filter filter = {
         .sink = "rabbitmq", .event_id = event_id, .only_open = true};
-    enum result result = ledger_each_parked(ledger, &filter, keep_row, &row, error);
+    enum result result = delivery_state_each_parked(deliveries, &filter, keep_row, &row, error);
     if (result != RESULT_OK || row.sequence == 0)
         return result;
-    result = ledger_settle_parked(ledger, row.sink, row.sequence, PARKED_DELIVERED,
-                                  "replayed from order.failed", error);
+    result = delivery_state_settle_parked(deliveries, row.sink, row.sequence, PARKED_DELIVERED,
+                                          "replayed from order.failed", error);
     return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
-static void tell(const struct drain *drain, const struct amqp_delivery *delivery,
+static void tell(const struct drain *drain, const struct broker_delivery *delivery,
                  const char *reason)
 {
     const struct settings *settings = drain->settings;
@@ -44,7 +45,7 @@ static void tell(const struct drain *drain, const struct amqp_delivery *delivery
     if (settings->json || reason || settings->dry_run)
         printf(settings->json ? "{\"event_id\":\"%s\",\"event_type\":\"%s\",\"result\":\"%s\"}\n"
                               : "%s %s: %s\n",
-               amqp_delivery_id(delivery), amqp_delivery_type(delivery),
+               broker_delivery_id(delivery), broker_delivery_type(delivery),
                reason              ? reason
                : settings->dry_run ? "would be sent"
                                    : "sent");
@@ -52,38 +53,38 @@ static void tell(const struct drain *drain, const struct amqp_delivery *delivery
 
 /* The message bears its sender's name, and goes on only under that. It is back in the queue when
  * the connection closes. */
-static enum result fail_sending(const struct drain *drain, const struct amqp_delivery *delivery,
+static enum result fail_sending(const struct drain *drain, const struct broker_delivery *delivery,
                                 struct error *error)
 {
-    if (!amqp_user_is_refused(drain->amqp))
+    if (!broker_user_is_refused(drain->broker))
         return RESULT_IO;
     return error_set(error, RESULT_REFUSED,
                      "%s was sent by %s, and the broker lets %s send nothing in another's name; "
                      "that takes a user with the tag impersonator",
-                     amqp_delivery_id(delivery), amqp_delivery_user_id(delivery),
-                     amqp_user(drain->amqp));
+                     broker_delivery_id(delivery), broker_delivery_user_id(delivery),
+                     broker_user(drain->broker));
 }
 
 /* Publishes it again, waits for the confirm, then acknowledges it. */
-static enum result move_one(struct drain *drain, struct amqp_delivery *delivery,
+static enum result move_one(struct drain *drain, struct broker_delivery *delivery,
                             struct error *error)
 {
-    const char *type = amqp_delivery_type(delivery);
+    const char *type = broker_delivery_type(delivery);
     if (type[0] == '\0') {
         tell(drain, delivery, "it doesn't say of what type it is");
-        return amqp_give_back(drain->amqp, delivery, error) == DELIVERY_DONE ? RESULT_OK
-                                                                             : RESULT_IO;
+        return broker_give_back(drain->broker, delivery, error) == DELIVERY_DONE ? RESULT_OK
+                                                                                 : RESULT_IO;
     }
-    enum delivery done = amqp_forward(drain->amqp, delivery, TOPOLOGY_EVENTS, type, error);
+    enum delivery done = broker_forward(drain->broker, delivery, TOPOLOGY_EVENTS, type, error);
     if (done == DELIVERY_REFUSED || done == DELIVERY_TRANSIENT) {
         tell(drain, delivery, error->text);
-        done = amqp_give_back(drain->amqp, delivery, error);
+        done = broker_give_back(drain->broker, delivery, error);
         return done == DELIVERY_DONE ? RESULT_OK : RESULT_IO;
     }
     if (done != DELIVERY_DONE)
         return fail_sending(drain, delivery, error);
-    enum result result = settle_row(drain->ledger, amqp_delivery_id(delivery), error);
-    if (result == RESULT_OK && amqp_acknowledge(drain->amqp, delivery, error) != DELIVERY_DONE)
+    enum result result = settle_row(drain->deliveries, broker_delivery_id(delivery), error);
+    if (result == RESULT_OK && broker_acknowledge(drain->broker, delivery, error) != DELIVERY_DONE)
         result = RESULT_IO;
     if (result == RESULT_OK)
         tell(drain, delivery, NULL);
@@ -92,8 +93,8 @@ static enum result move_one(struct drain *drain, struct amqp_delivery *delivery,
 
 static enum result take_one(struct drain *drain, struct error *error)
 {
-    struct amqp_delivery *delivery = NULL;
-    enum delivery done = amqp_get(drain->amqp, TOPOLOGY_FAILED, &delivery, error);
+    struct broker_delivery *delivery = NULL;
+    enum delivery done = broker_get(drain->broker, TOPOLOGY_FAILED, &delivery, error);
     if (done != DELIVERY_DONE)
         return RESULT_IO;
     if (!delivery)
@@ -103,14 +104,14 @@ static enum result take_one(struct drain *drain, struct error *error)
         tell(drain, delivery, NULL); /* it goes back when the connection closes */
     else
         result = move_one(drain, delivery, error);
-    amqp_delivery_free(delivery);
+    broker_delivery_free(delivery);
     return result;
 }
 
 static enum result take_all(struct drain *drain, struct error *error)
 {
     int64_t length = 0;
-    if (amqp_queue_length(drain->amqp, TOPOLOGY_FAILED, &length, error) != DELIVERY_DONE)
+    if (broker_queue_length(drain->broker, TOPOLOGY_FAILED, &length, error) != DELIVERY_DONE)
         return RESULT_IO;
     int64_t limit = drain->settings->limit;
     if (limit > 0 && limit < length)
@@ -125,22 +126,22 @@ static enum result take_all(struct drain *drain, struct error *error)
             clock_sleep_ms(&clock_system, 1000 / drain->settings->rate);
     }
     /* Asked once more so that every ack before it has been read when we close. */
-    return amqp_queue_length(drain->amqp, TOPOLOGY_FAILED, &length, error) == DELIVERY_DONE
+    return broker_queue_length(drain->broker, TOPOLOGY_FAILED, &length, error) == DELIVERY_DONE
                ? RESULT_OK
                : RESULT_IO;
 }
 
-enum result failed_queue_drain(const struct settings *settings, struct ledger *ledger,
+enum result dead_letters_drain(const struct settings *settings, struct delivery_state *deliveries,
                                struct replay_report *report, struct error *error)
 {
-    struct peers peers;
-    struct drain drain = {.settings = settings, .ledger = ledger, .report = report};
+    struct sinks peers;
+    struct drain drain = {.settings = settings, .deliveries = deliveries, .report = report};
     if (!settings->amqp_url)
         return error_set(error, RESULT_INVALID, "amqp_url isn't set");
-    peers_init(&peers, settings);
-    if (amqp_connect(&peers.rabbitmq, &drain.amqp, error) != DELIVERY_DONE)
+    sinks_init(&peers, settings);
+    if (broker_connect(&peers.rabbitmq, &drain.broker, error) != DELIVERY_DONE)
         return RESULT_IO;
     enum result result = take_all(&drain, error);
-    amqp_close(drain.amqp);
+    broker_close(drain.broker);
     return result;
 }

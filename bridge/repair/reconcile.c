@@ -9,7 +9,7 @@ enum { PAGE_EVENTS = 2000, PAGE_BYTES = 8 << 20, OURS_BYTES = 2 * PAGE_BYTES };
 enum { NUMBER_SIZE = 24 };
 enum { AT_SEQUENCE, AT_EVENT, AT_VERDICT };
 
-/* $4 are the box's own events of this range: what head office has made of each is in the verdict.
+/* $4 are the box's own events of this range: what head running has made of each is in the verdict.
  */
 static const char EVENTS_SQL[] =
     "WITH ours AS (SELECT (e ->> 'sequence')::bigint AS sequence, e, e -> 'data' AS data"
@@ -59,13 +59,13 @@ static void find(struct reconcile *run, enum difference difference, int64_t sequ
     run->options->found(run->options->context, &finding);
 }
 
-/* Head office hasn't got the event: is that known? */
+/* Head running hasn't got the event: is that known? */
 static enum result miss(struct reconcile *run, const struct journal_event *event,
                         struct error *error)
 {
     bool parked = false;
-    enum result result =
-        ledger_is_parked(run->options->ledger, "postgres", event->sequence, &parked, error);
+    enum result result = delivery_state_is_parked(run->options->deliveries, "postgres",
+                                                  event->sequence, &parked, error);
     if (result != RESULT_OK)
         return result;
     if (parked)
@@ -75,7 +75,7 @@ static enum result miss(struct reconcile *run, const struct journal_event *event
     return RESULT_OK;
 }
 
-/* Head office has the event: has it what the event says, too? */
+/* Head running has the event: has it what the event says, too? */
 static void compare_event(struct reconcile *run, const struct journal_event *event,
                           const struct pg_rows *rows, size_t row)
 {
@@ -181,8 +181,9 @@ static enum result look_beyond(struct reconcile *run, struct error *error)
 
 static enum result read_cursor(struct reconcile *run, struct error *error)
 {
-    struct ledger_sink sink;
-    enum result result = ledger_find_sink(run->options->ledger, "postgres", &sink, error);
+    struct delivery_state_sink sink;
+    enum result result =
+        delivery_state_find_sink(run->options->deliveries, "postgres", &sink, error);
     if (result == RESULT_NOT_FOUND)
         return error_set(error, result, "the bridge has never sent anything to PostgreSQL");
     if (result == RESULT_OK)

@@ -111,7 +111,7 @@ static enum result compare_event(struct run *run, size_t index, const struct pg_
         return result;
     beside.first = first_row(rows, beside.event->event_id);
     beside.count = count_rows(rows, beside.first, beside.event->event_id);
-    stock_moves_each(&envelope, compare_move, &beside);
+    stock_movements_each(&envelope, compare_move, &beside);
     if (!only_count && beside.matched < beside.count)
         find(&beside, DIFFERENCE_STOCK_OTHER, 0);
     *missing += beside.missing;
@@ -127,8 +127,8 @@ static enum result compare_page(struct run *run, const struct pg_rows *rows, boo
     enum result result = RESULT_OK;
     for (size_t i = 0; i < run->page.count && result == RESULT_OK; i++) {
         bool parked = false;
-        result = ledger_is_blocked(run->options->ledger, "rabbitmq", run->page.events[i].sequence,
-                                   0, &parked, error);
+        result = delivery_state_is_blocked(run->options->deliveries, "rabbitmq",
+                                           run->page.events[i].sequence, 0, &parked, error);
         if (result == RESULT_OK && !parked)
             result = compare_event(run, i, rows, only_count, &missing, error);
         if (!only_count) {
@@ -187,17 +187,18 @@ static enum result look_at_all(struct run *run, struct error *error)
     return result;
 }
 
-/* A bridge that has no broker has nothing that could have moved head office's stock. */
+/* A bridge that has no broker has nothing that could have moved head running's stock. */
 static enum result read_cursor(struct run *run, struct error *error)
 {
-    struct ledger_sink sink;
-    enum result result = ledger_find_sink(run->options->ledger, "rabbitmq", &sink, error);
+    struct delivery_state_sink sink;
+    enum result result =
+        delivery_state_find_sink(run->options->deliveries, "rabbitmq", &sink, error);
     if (result == RESULT_OK)
         run->cursor = sink.cursor;
     return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
-/* A head office that keeps no stock has no rows, or not even the table. */
+/* A head running that keeps no stock has no rows, or not even the table. */
 static bool is_kept(struct pg *pg)
 {
     struct pg_rows *rows = NULL;

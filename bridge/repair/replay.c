@@ -116,8 +116,8 @@ static enum result replay_range(struct replay *replay, struct error *error)
         size_t count = 0;
         for (size_t i = 0; i < replay->page.count && replay->left > 0; i++) {
             bool parked = false;
-            result = ledger_is_parked(replay->options->ledger, sink_name(replay),
-                                      replay->page.events[i].sequence, &parked, error);
+            result = delivery_state_is_parked(replay->options->deliveries, sink_name(replay),
+                                              replay->page.events[i].sequence, &parked, error);
             if (result != RESULT_OK)
                 return result;
             if (parked || !is_wanted(replay, &replay->page.events[i]))
@@ -151,7 +151,8 @@ static enum result read_rows(struct replay *replay, int64_t after, struct error 
                                             .after = after,
                                             .only_open = true};
     replay->row_count = 0;
-    return ledger_each_parked(replay->options->ledger, &open_rows, keep_row, replay, error);
+    return delivery_state_each_parked(replay->options->deliveries, &open_rows, keep_row, replay,
+                                      error);
 }
 
 /* An earlier event of the order is still parked: sending this one now would break the order's own.
@@ -162,16 +163,17 @@ static enum result is_behind(struct replay *replay, const struct parked *row, bo
     *ret_behind = false;
     if (row->order_id == 0 || replay->options->filter->dry_run)
         return RESULT_OK;
-    return ledger_has_open_before(replay->options->ledger, sink_name(replay), row->sequence,
-                                  row->order_id, ret_behind, error);
+    return delivery_state_has_open_before(replay->options->deliveries, sink_name(replay),
+                                          row->sequence, row->order_id, ret_behind, error);
 }
 
 static enum result settle(struct replay *replay, const struct parked *row, struct error *error)
 {
     if (replay->options->filter->dry_run)
         return RESULT_OK;
-    enum result result = ledger_settle_parked(replay->options->ledger, sink_name(replay),
-                                              row->sequence, PARKED_DELIVERED, "replayed", error);
+    enum result result =
+        delivery_state_settle_parked(replay->options->deliveries, sink_name(replay), row->sequence,
+                                     PARKED_DELIVERED, "replayed", error);
     return result == RESULT_NOT_FOUND ? RESULT_OK : result; /* another replay was faster */
 }
 

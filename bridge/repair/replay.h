@@ -1,6 +1,6 @@
 /* Sends events again: those that are parked, or a range of the journal.
  *
- * Events keep their type and id, so a replay may run any number of times: head office's tables and
+ * Events keep their type and id, so a replay may run any number of times: head running's tables and
  * its consumers take each event once. It may run beside `bridge run`. */
 #ifndef TILLBOX_BRIDGE_REPLAY_H
 #define TILLBOX_BRIDGE_REPLAY_H
@@ -22,7 +22,7 @@ struct replay_filter {
 
 struct replay_options {
     const char *data_dir;
-    struct ledger *ledger;
+    struct delivery_state *deliveries;
     const struct sink *sink;
     const struct clock *clock;
     const struct replay_filter *filter;

@@ -8,17 +8,18 @@
 
 enum { FIELD_MAX = FORM_PATH_MAX + 80 };
 
-static const char *field_of(const struct form *form, const char *name, char field[static FIELD_MAX])
+static const char *field_of(const struct request_body *form, const char *name,
+                            char field[static FIELD_MAX])
 {
     snprintf(field, FIELD_MAX, "%s%.64s", form->prefix, name);
     utf8_trim_cut(field);
     return field;
 }
 
-void form_open(struct form *form, const struct json *value, const char *prefix,
-               struct field_errors *errors)
+void request_body_open(struct request_body *form, const struct json *value, const char *prefix,
+                       struct field_errors *errors)
 {
-    *form = (struct form){.errors = errors};
+    *form = (struct request_body){.errors = errors};
     snprintf(form->prefix, sizeof form->prefix, "%s", prefix);
     if (json_kind(value) == JSON_OBJECT) {
         form->object = value;
@@ -33,8 +34,8 @@ void form_open(struct form *form, const struct json *value, const char *prefix,
 
 /* The member if it is there and of the kind; otherwise the error has been added where one is due.
  */
-static const struct json *take(struct form *form, const char *name, enum form_need need,
-                               enum json_kind kind)
+static const struct json *take(struct request_body *form, const char *name,
+                               enum request_body_need need, enum json_kind kind)
 {
     char field[FIELD_MAX];
     if (!form->object)
@@ -55,8 +56,8 @@ static const struct json *take(struct form *form, const char *name, enum form_ne
     return member;
 }
 
-bool form_integer(struct form *form, const char *name, enum form_need need, int64_t minimum,
-                  int64_t maximum, int64_t *ret_number)
+bool request_body_integer(struct request_body *form, const char *name, enum request_body_need need,
+                          int64_t minimum, int64_t maximum, int64_t *ret_number)
 {
     char field[FIELD_MAX];
     int64_t number = 0;
@@ -84,8 +85,8 @@ static bool has_control(const char *text)
     return false;
 }
 
-bool form_text(struct form *form, const char *name, enum form_need need, int shortest, int longest,
-               const char **ret_text)
+bool request_body_text(struct request_body *form, const char *name, enum request_body_need need,
+                       int shortest, int longest, const char **ret_text)
 {
     char field[FIELD_MAX];
     const struct json *member = take(form, name, need, JSON_STRING);
@@ -107,12 +108,12 @@ bool form_text(struct form *form, const char *name, enum form_need need, int sho
     return true;
 }
 
-bool form_text_or_null(struct form *form, const char *name, int shortest, int longest,
-                       const char **ret_text)
+bool request_body_text_or_null(struct request_body *form, const char *name, int shortest,
+                               int longest, const char **ret_text)
 {
     const struct json *member = form->object ? json_member(form->object, name) : NULL;
     if (!member || json_kind(member) != JSON_NULL)
-        return form_text(form, name, FORM_OPTIONAL, shortest, longest, ret_text);
+        return request_body_text(form, name, FORM_OPTIONAL, shortest, longest, ret_text);
     form->known[form->known_count++] = name;
     *ret_text = NULL;
     return true;
@@ -132,7 +133,7 @@ static size_t space_length(const char *text)
     return 0;
 }
 
-void form_refuse_blank(struct form *form, const char *name, const char *text)
+void request_body_refuse_blank(struct request_body *form, const char *name, const char *text)
 {
     char field[FIELD_MAX];
     size_t length = 0;
@@ -144,7 +145,7 @@ void form_refuse_blank(struct form *form, const char *name, const char *text)
         field_errors_add(form->errors, field_of(form, name, field), "must not be blank");
 }
 
-void form_refuse_member(struct form *form, const char *name, const char *why)
+void request_body_refuse_member(struct request_body *form, const char *name, const char *why)
 {
     char field[FIELD_MAX];
     if (!form->object || !json_member(form->object, name))
@@ -154,8 +155,8 @@ void form_refuse_member(struct form *form, const char *name, const char *why)
     field_errors_add(form->errors, field_of(form, name, field), "%s", why);
 }
 
-const struct json *form_array(struct form *form, const char *name, enum form_need need, int fewest,
-                              int most)
+const struct json *request_body_array(struct request_body *form, const char *name,
+                                      enum request_body_need need, int fewest, int most)
 {
     char field[FIELD_MAX];
     const struct json *member = take(form, name, need, JSON_ARRAY);
@@ -172,7 +173,7 @@ const struct json *form_array(struct form *form, const char *name, enum form_nee
     return member;
 }
 
-static bool is_known(const struct form *form, const char *name)
+static bool is_known(const struct request_body *form, const char *name)
 {
     for (int i = 0; i < form->known_count; i++)
         if (strcmp(form->known[i], name) == 0)
@@ -180,7 +181,7 @@ static bool is_known(const struct form *form, const char *name)
     return false;
 }
 
-void form_close(struct form *form)
+void request_body_close(struct request_body *form)
 {
     char field[FIELD_MAX];
     if (!form->object)

@@ -43,7 +43,7 @@ static bool fits_journal(struct journal_reader *journal, int64_t cursor, struct 
 
 /* `unaccounted` still lacks the head and what is pending, which are read later. */
 static void read_sink(struct journal_reader *journal, struct statement *row,
-                      struct accounting_sink *ret_sink)
+                      struct delivery_status_sink *ret_sink)
 {
     copy_text(ret_sink->name, sizeof ret_sink->name, row, 0);
     copy_text(ret_sink->state, sizeof ret_sink->state, row, 1);
@@ -62,32 +62,32 @@ static void read_sink(struct journal_reader *journal, struct statement *row,
 }
 
 static enum result read_sinks(struct journal_reader *journal, struct db *bridge,
-                              struct accounting *accounting, struct error *error)
+                              struct delivery_status *delivery_status, struct error *error)
 {
     struct statement *select = NULL;
     bool row = true;
     enum result result = statement_prepare(bridge, SINKS_SQL, &select, error);
-    while (result == RESULT_OK && accounting->sink_count < ACCOUNTING_SINKS_MAX) {
+    while (result == RESULT_OK && delivery_status->sink_count < DELIVERY_STATUS_SINKS_MAX) {
         result = statement_step(select, &row, error);
         if (result != RESULT_OK || !row)
             break;
-        read_sink(journal, select, &accounting->sinks[accounting->sink_count++]);
+        read_sink(journal, select, &delivery_status->sinks[delivery_status->sink_count++]);
     }
     statement_free(select);
     return result;
 }
 
 static enum result try_bridge(struct journal_reader *journal, const char *path, enum db_mode mode,
-                              struct accounting *accounting, struct error *error)
+                              struct delivery_status *delivery_status, struct error *error)
 {
     struct db *bridge = NULL;
     int64_t version = 0;
-    accounting->sink_count = 0;
+    delivery_status->sink_count = 0;
     enum result result = db_open(path, mode, &bridge, error);
     if (result == RESULT_OK)
         result = db_query_int(bridge, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version > 0)
-        result = read_sinks(journal, bridge, accounting, error);
+        result = read_sinks(journal, bridge, delivery_status, error);
     db_close(bridge);
     return result;
 }
@@ -95,25 +95,25 @@ static enum result try_bridge(struct journal_reader *journal, const char *path, 
 /* The bridge writes often, and each time keeps readers out for a flush. One that was killed may
  * have left a write half done, which takes a writer to take back. */
 static enum result read_bridge(struct journal_reader *journal, const char *bridge_dir,
-                               struct accounting *accounting, struct error *error)
+                               struct delivery_status *delivery_status, struct error *error)
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/bridge.db", bridge_dir);
     if (access(path, F_OK) != 0)
         return RESULT_OK;
-    enum result result = try_bridge(journal, path, DB_READER, accounting, error);
+    enum result result = try_bridge(journal, path, DB_READER, delivery_status, error);
     for (int tries = 1; result == RESULT_BUSY && tries < BUSY_TRIES; tries++)
-        result = try_bridge(journal, path, DB_READER, accounting, error);
+        result = try_bridge(journal, path, DB_READER, delivery_status, error);
     if (result == RESULT_DENIED)
-        result = try_bridge(journal, path, DB_SHARED, accounting, error);
+        result = try_bridge(journal, path, DB_SHARED, delivery_status, error);
     return result;
 }
 
-static enum result read_oldest(struct journal_reader *journal, struct accounting *accounting,
-                               struct error *error)
+static enum result read_oldest(struct journal_reader *journal,
+                               struct delivery_status *delivery_status, struct error *error)
 {
-    for (size_t i = 0; i < accounting->sink_count; i++) {
-        struct accounting_sink *sink = &accounting->sinks[i];
+    for (size_t i = 0; i < delivery_status->sink_count; i++) {
+        struct delivery_status_sink *sink = &delivery_status->sinks[i];
         enum result result =
             journal_reader_oldest(journal, sink->cursor, &sink->oldest_pending_ms, error);
         if (result != RESULT_OK && result != RESULT_NOT_FOUND && result != RESULT_CORRUPT)
@@ -146,7 +146,8 @@ static bool is_bridge_running(const char *bridge_dir)
     return running;
 }
 
-enum result accounting_lock_bridge(const char *bridge_dir, int *ret_descriptor, struct error *error)
+enum result delivery_status_lock_bridge(const char *bridge_dir, int *ret_descriptor,
+                                        struct error *error)
 {
     char path[PATH_SIZE];
     struct flock lock = whole_file();
@@ -162,38 +163,38 @@ enum result accounting_lock_bridge(const char *bridge_dir, int *ret_descriptor, 
     return RESULT_OK;
 }
 
-enum result accounting_read(const char *data_dir, const char *bridge_dir,
-                            struct accounting *ret_accounting, struct error *error)
+enum result delivery_status_read(const char *data_dir, const char *bridge_dir,
+                                 struct delivery_status *ret_accounting, struct error *error)
 {
-    struct accounting accounting = {0};
+    struct delivery_status delivery_status = {0};
     struct journal_reader *journal = NULL;
     enum result result = journal_reader_open(data_dir, &journal, error);
     /* The sinks first: a head that is read later can only be further. */
     if (result == RESULT_OK)
-        result = read_bridge(journal, bridge_dir, &accounting, error);
+        result = read_bridge(journal, bridge_dir, &delivery_status, error);
     if (result == RESULT_OK)
-        result = journal_reader_head(journal, &accounting.head, error);
-    for (size_t i = 0; i < accounting.sink_count; i++) {
-        struct accounting_sink *sink = &accounting.sinks[i];
-        int64_t beyond = accounting.head - sink->cursor;
+        result = journal_reader_head(journal, &delivery_status.head, error);
+    for (size_t i = 0; i < delivery_status.sink_count; i++) {
+        struct delivery_status_sink *sink = &delivery_status.sinks[i];
+        int64_t beyond = delivery_status.head - sink->cursor;
         sink->pending = beyond > 0 ? beyond : 0; /* a journal that was restored ends before it */
-        sink->unaccounted += accounting.head - sink->pending;
+        sink->unaccounted += delivery_status.head - sink->pending;
     }
     if (result == RESULT_OK)
-        result = read_oldest(journal, &accounting, error);
+        result = read_oldest(journal, &delivery_status, error);
     journal_reader_close(journal);
     if (result != RESULT_OK)
         return result;
-    accounting.bridge_running = is_bridge_running(bridge_dir);
-    *ret_accounting = accounting;
+    delivery_status.bridge_running = is_bridge_running(bridge_dir);
+    *ret_accounting = delivery_status;
     return RESULT_OK;
 }
 
-int64_t accounting_watermark(const struct accounting *accounting)
+int64_t delivery_status_watermark(const struct delivery_status *delivery_status)
 {
-    int64_t watermark = accounting->sink_count > 0 ? INT64_MAX : 0;
-    for (size_t i = 0; i < accounting->sink_count; i++) {
-        const struct accounting_sink *sink = &accounting->sinks[i];
+    int64_t watermark = delivery_status->sink_count > 0 ? INT64_MAX : 0;
+    for (size_t i = 0; i < delivery_status->sink_count; i++) {
+        const struct delivery_status_sink *sink = &delivery_status->sinks[i];
         int64_t done = sink->fits_journal ? sink->cursor : 0;
         if (sink->first_parked > 0 && sink->first_parked <= done)
             done = sink->first_parked - 1;
@@ -202,22 +203,22 @@ int64_t accounting_watermark(const struct accounting *accounting)
     return watermark;
 }
 
-int64_t accounting_backlog(const struct accounting *accounting)
+int64_t delivery_status_backlog(const struct delivery_status *delivery_status)
 {
     int64_t backlog = 0;
-    for (size_t i = 0; i < accounting->sink_count; i++)
-        if (accounting->sinks[i].pending > backlog)
-            backlog = accounting->sinks[i].pending;
+    for (size_t i = 0; i < delivery_status->sink_count; i++)
+        if (delivery_status->sinks[i].pending > backlog)
+            backlog = delivery_status->sinks[i].pending;
     return backlog;
 }
 
-static int64_t age_s(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t age_s(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     int64_t age_ms = sink->oldest_pending_ms ? now_ms - sink->oldest_pending_ms : 0;
     return age_ms > 0 ? age_ms / 1000 : 0;
 }
 
-static void write_sink(const struct accounting_sink *sink, int64_t now_ms,
+static void write_sink(const struct delivery_status_sink *sink, int64_t now_ms,
                        struct json_writer *writer)
 {
     json_begin_object(writer, NULL);
@@ -237,54 +238,54 @@ static void write_sink(const struct accounting_sink *sink, int64_t now_ms,
     json_end_object(writer);
 }
 
-void accounting_write(const struct accounting *accounting, int64_t now_ms,
-                      struct json_writer *writer)
+void delivery_status_write(const struct delivery_status *delivery_status, int64_t now_ms,
+                           struct json_writer *writer)
 {
     int64_t unaccounted = 0;
-    for (size_t i = 0; i < accounting->sink_count; i++) {
-        const struct accounting_sink *sink = &accounting->sinks[i];
+    for (size_t i = 0; i < delivery_status->sink_count; i++) {
+        const struct delivery_status_sink *sink = &delivery_status->sinks[i];
         unaccounted += sink->unaccounted > 0 ? sink->unaccounted : -sink->unaccounted;
     }
-    json_put_bool(writer, "bridge_running", accounting->bridge_running);
-    json_put_int(writer, "backlog", accounting_backlog(accounting));
+    json_put_bool(writer, "bridge_running", delivery_status->bridge_running);
+    json_put_int(writer, "backlog", delivery_status_backlog(delivery_status));
     json_put_int(writer, "unaccounted_events", unaccounted);
     json_begin_array(writer, "sinks");
-    for (size_t i = 0; i < accounting->sink_count; i++)
-        write_sink(&accounting->sinks[i], now_ms, writer);
+    for (size_t i = 0; i < delivery_status->sink_count; i++)
+        write_sink(&delivery_status->sinks[i], now_ms, writer);
     json_end_array(writer);
 }
 
 /* The metrics of a sink: name, help, value. */
 struct metric {
     const char *name, *help;
-    int64_t (*value)(const struct accounting_sink *sink, int64_t now_ms);
+    int64_t (*value)(const struct delivery_status_sink *sink, int64_t now_ms);
 };
 
-static int64_t value_pending(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t value_pending(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     (void)now_ms;
     return sink->pending;
 }
 
-static int64_t value_parked(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t value_parked(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     (void)now_ms;
     return sink->parked;
 }
 
-static int64_t value_unaccounted(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t value_unaccounted(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     (void)now_ms;
     return sink->unaccounted;
 }
 
-static int64_t value_cursor(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t value_cursor(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     (void)now_ms;
     return sink->cursor;
 }
 
-static int64_t value_breaker(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t value_breaker(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     (void)now_ms;
     if (strcmp(sink->breaker, "closed") == 0)
@@ -292,7 +293,7 @@ static int64_t value_breaker(const struct accounting_sink *sink, int64_t now_ms)
     return strcmp(sink->breaker, "open") == 0 ? 1 : 2;
 }
 
-static int64_t value_stopped(const struct accounting_sink *sink, int64_t now_ms)
+static int64_t value_stopped(const struct delivery_status_sink *sink, int64_t now_ms)
 {
     (void)now_ms;
     return strcmp(sink->state, "stopped") == 0;
@@ -310,18 +311,19 @@ static const struct metric METRICS[] = {
     {"tillbox_sink_stopped", "1 if the sink has stopped and needs a person.", value_stopped},
 };
 
-void accounting_write_metrics(const struct accounting *accounting, int64_t now_ms, struct buf *out)
+void delivery_status_write_metrics(const struct delivery_status *delivery_status, int64_t now_ms,
+                                   struct buf *out)
 {
     for (size_t m = 0; m < ARRAY_LENGTH(METRICS); m++) {
         buf_append_format(out, "# HELP %s %s\n# TYPE %s gauge\n", METRICS[m].name, METRICS[m].help,
                           METRICS[m].name);
-        for (size_t i = 0; i < accounting->sink_count; i++)
+        for (size_t i = 0; i < delivery_status->sink_count; i++)
             buf_append_format(out, "%s{sink=\"%s\"} %" PRId64 "\n", METRICS[m].name,
-                              accounting->sinks[i].name,
-                              METRICS[m].value(&accounting->sinks[i], now_ms));
+                              delivery_status->sinks[i].name,
+                              METRICS[m].value(&delivery_status->sinks[i], now_ms));
     }
     buf_append_format(out,
                       "# HELP tillbox_bridge_running 1 if the bridge runs on this box.\n"
                       "# TYPE tillbox_bridge_running gauge\ntillbox_bridge_running %d\n",
-                      accounting->bridge_running);
+                      delivery_status->bridge_running);
 }

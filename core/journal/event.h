@@ -1,4 +1,4 @@
-/* The envelope that every event travels in, from the journal's `payload` to head office.
+/* The envelope that every event travels in, from the journal's `payload` to head running.
  *
  *   {"event_id":…,"event_type":…,"event_version":"v1","device_id":…,"journal_id":…,"location":…,
  *    "sequence":…,"occurred_at":…,"data":{…}}

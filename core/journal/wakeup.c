@@ -11,7 +11,7 @@
 /* The appliance is another user, of the same group. */
 enum { SOCKET_MODE = 0660 };
 
-struct nudger {
+struct wakeup {
     int descriptor;
     struct sockaddr_un address;
 };
@@ -28,40 +28,40 @@ static enum result address_in(const char *bridge_dir, struct sockaddr_un *ret_ad
     return RESULT_OK;
 }
 
-enum result nudger_new(const char *bridge_dir, struct nudger **ret_nudger, struct error *error)
+enum result wakeup_new(const char *bridge_dir, struct wakeup **ret_nudger, struct error *error)
 {
-    struct nudger *nudger = calloc(1, sizeof *nudger);
-    if (!nudger)
+    struct wakeup *wakeup = calloc(1, sizeof *wakeup);
+    if (!wakeup)
         return RESULT_NO_MEMORY;
-    enum result result = address_in(bridge_dir, &nudger->address, error);
+    enum result result = address_in(bridge_dir, &wakeup->address, error);
     if (result == RESULT_OK) {
-        nudger->descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (nudger->descriptor < 0)
+        wakeup->descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (wakeup->descriptor < 0)
             result = error_set_errno(error, RESULT_IO, "can't make a socket");
     }
     if (result != RESULT_OK) {
-        free(nudger);
+        free(wakeup);
         return result;
     }
-    *ret_nudger = nudger;
+    *ret_nudger = wakeup;
     return RESULT_OK;
 }
 
-void nudger_free(struct nudger *nudger)
+void wakeup_free(struct wakeup *wakeup)
 {
-    if (!nudger)
+    if (!wakeup)
         return;
-    close(nudger->descriptor);
-    free(nudger);
+    close(wakeup->descriptor);
+    free(wakeup);
 }
 
-void nudge(struct nudger *nudger)
+void wakeup_send(struct wakeup *wakeup)
 {
-    (void)!sendto(nudger->descriptor, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
-                  (const struct sockaddr *)&nudger->address, sizeof nudger->address);
+    (void)!sendto(wakeup->descriptor, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
+                  (const struct sockaddr *)&wakeup->address, sizeof wakeup->address);
 }
 
-enum result nudge_listen(const char *bridge_dir, int *ret_descriptor, struct error *error)
+enum result wakeup_listen(const char *bridge_dir, int *ret_descriptor, struct error *error)
 {
     struct sockaddr_un address;
     enum result result = address_in(bridge_dir, &address, error);
@@ -81,7 +81,7 @@ enum result nudge_listen(const char *bridge_dir, int *ret_descriptor, struct err
     return RESULT_OK;
 }
 
-bool nudge_drain(int descriptor)
+bool wakeup_drain(int descriptor)
 {
     char byte;
     bool any = false;

@@ -2,26 +2,26 @@
  *
  * It carries nothing and may get lost; the bridge looks at the journal now and then all the same.
  */
-#ifndef TILLBOX_CORE_NUDGE_H
-#define TILLBOX_CORE_NUDGE_H
+#ifndef TILLBOX_CORE_WAKEUP_H
+#define TILLBOX_CORE_WAKEUP_H
 
 #include "core/result.h"
 
-struct nudger;
+struct wakeup;
 
 /* The sending end, for the bridge's folder. It never waits and never fails: nobody may be
  * listening. */
-MUST_CHECK enum result nudger_new(const char *bridge_dir, struct nudger **ret_nudger,
+MUST_CHECK enum result wakeup_new(const char *bridge_dir, struct wakeup **ret_nudger,
                                   struct error *error);
-void nudger_free(struct nudger *nudger);
-void nudge(struct nudger *nudger);
+void wakeup_free(struct wakeup *wakeup);
+void wakeup_send(struct wakeup *wakeup);
 
 /* The receiving end: a descriptor to poll, released with close(2). Replaces what an earlier bridge
  * left behind; the caller holds the bridge's lock. */
-MUST_CHECK enum result nudge_listen(const char *bridge_dir, int *ret_descriptor,
-                                    struct error *error);
+MUST_CHECK enum result wakeup_listen(const char *bridge_dir, int *ret_descriptor,
+                                     struct error *error);
 
-/* Takes all nudges that have come. Was there one? */
-bool nudge_drain(int descriptor);
+/* Takes all wakeups that have come. Was there one? */
+bool wakeup_drain(int descriptor);
 
 #endif

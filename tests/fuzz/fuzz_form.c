@@ -2,30 +2,30 @@
 #include "core/http/request_body.h"
 #include "tests/fuzz/fuzz.h"
 
-static void read_lines(struct form *form, struct field_errors *errors)
+static void read_lines(struct request_body *form, struct field_errors *errors)
 {
     int64_t number = 0;
-    const struct json *lines = form_array(form, "items", FORM_OPTIONAL, 1, 1000);
+    const struct json *lines = request_body_array(form, "items", FORM_OPTIONAL, 1, 1000);
     for (const struct json *line = lines ? json_first(lines) : NULL; line; line = json_next(line)) {
-        struct form inner;
-        form_open(&inner, line, "items[0].", errors);
-        form_integer(&inner, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &number);
-        form_close(&inner);
+        struct request_body inner;
+        request_body_open(&inner, line, "items[0].", errors);
+        request_body_integer(&inner, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &number);
+        request_body_close(&inner);
     }
 }
 
 static void read_fields(const struct json *document, struct field_errors *errors)
 {
-    struct form form;
+    struct request_body form;
     int64_t number = 0;
     const char *text = NULL;
-    form_open(&form, document, "", errors);
-    if (form_integer(&form, "user_id", FORM_REQUIRED, 1, 100, &number))
+    request_body_open(&form, document, "", errors);
+    if (request_body_integer(&form, "user_id", FORM_REQUIRED, 1, 100, &number))
         assert(number >= 1 && number <= 100);
-    form_text(&form, "reason", FORM_OPTIONAL, 1, 20, &text);
-    form_text_or_null(&form, "sku", 1, 20, &text);
+    request_body_text(&form, "reason", FORM_OPTIONAL, 1, 20, &text);
+    request_body_text_or_null(&form, "sku", 1, 20, &text);
     read_lines(&form, errors);
-    form_close(&form);
+    request_body_close(&form);
 }
 
 static void check_answer(const struct field_errors *errors)

@@ -105,7 +105,7 @@ def assert_stops_at_once(scene, leaves_a_thread=False):
     assert scene.bridge.stop() == 0
     took_seconds = time.monotonic() - asked_at
     assert took_seconds < STOP_SECONDS, f"it took {took_seconds:.1f} s to stop"
-    assert bool(scene.bridge.log_events("bridge.left_a_thread")) == leaves_a_thread
+    assert bool(scene.bridge.log_events("bridge.thread_leaked")) == leaves_a_thread
     assert status_of(scene.box.data_dir)[0]["unaccounted_events"] == 0
     for line in scene.lines.values():
         line.heal()

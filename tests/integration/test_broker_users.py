@@ -1,5 +1,5 @@
 """A box speaks for itself alone: the broker vouches for who sent an event, and the services of a head
-office with `box_user_prefix` act on no event of a device that another login sent."""
+office with `amqp_user_prefix` act on no event of a device that another login sent."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ from service import wait_until_taken
 
 FAILED = "order.failed"
 INVENTORY, NOTIFICATION = "inventory.order.queue", "notification.order.queue"
-CHECKED = {"TILLBOX_BOX_USER_PREFIX": "box-"}
+CHECKED = {"TILLBOX_AMQP_USER_PREFIX": "box-"}
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_a_box_that_has_lost_its_journal_is_not_ready_although_nobody_sells(shop
     assert shop.metric("tillbox_journal_writable") == 0
     wait_until(lambda: shop.log_events("journal.missing"), 10, "the alarm")
     hidden.rename(shop.data_dir / "journal.db")
-    wait_until(lambda: shop.log_events("journal.put_back"), 10, "the end of the alarm")
+    wait_until(lambda: shop.log_events("journal.restored"), 10, "the end of the alarm")
     assert shop.orders("GET", "/readyz").status == 200
     assert shop.metric("tillbox_journal_writable") == 1
 

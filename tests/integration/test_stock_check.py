@@ -47,7 +47,7 @@ def peer():
 @pytest.fixture
 def asking_box(make_box, peer):
     """A box with a product of 50 that asks `peer`."""
-    box = make_box("--inventory-url", peer.url + "/locations/shop-1", "--inventory-cool-down-ms",
+    box = make_box("--inventory-url", peer.url + "/locations/shop-1", "--inventory-breaker-reset-ms",
                    "300")
     box.add_product(stock=50)
     return box
@@ -238,7 +238,7 @@ def sell_at_once(box, count=AT_ONCE):
 
 def test_many_sales_at_once_wait_no_longer_than_the_deadline_while_it_hangs(make_box, peer):
     peer.answer = hang
-    box = make_box("--inventory-url", peer.url, "--inventory-failures", "1000")
+    box = make_box("--inventory-url", peer.url, "--inventory-breaker-threshold", "1000")
     box.add_product(stock=1000)
     sales = sell_at_once(box, 4 * AT_ONCE)
     assert {answer.status for answer, _ in sales} == {201}
@@ -250,8 +250,8 @@ def test_many_sales_at_once_wait_no_longer_than_the_deadline_while_it_hangs(make
 
 def test_a_probe_slows_one_sale_only(make_box, peer):
     peer.answer = hang
-    box = make_box("--inventory-url", peer.url, "--inventory-cool-down-ms", "300",
-                   "--inventory-failures", "1")
+    box = make_box("--inventory-url", peer.url, "--inventory-breaker-reset-ms", "300",
+                   "--inventory-breaker-threshold", "1")
     box.add_product(stock=1000)
     sell_checked(box, "local")
     assert breaker(box) == "open"

@@ -51,7 +51,7 @@ static void assert_moves(const char *type, const char *data, const char *moves)
     struct error error = {0};
     char text[MOVES_SIZE] = "";
     assert_ok(read(type, data, &envelope, &error));
-    stock_moves_each(&envelope, write_move, text);
+    stock_movements_each(&envelope, write_move, text);
     assert_string_equal(text, moves);
     envelope_done(&envelope);
 }

@@ -18,7 +18,7 @@ static void assert_refused(int64_t stock, int64_t delta, enum result expected)
     assert_int_equal(moved, UNTOUCHED);
 }
 
-static void stock_moves_both_ways(UNUSED void **state)
+static void stock_movements_both_ways(UNUSED void **state)
 {
     assert_moves(50, -1, 49);
     assert_moves(49, 1, 50);
@@ -54,7 +54,7 @@ static void a_delta_of_any_size_is_refused_for_the_right_reason(UNUSED void **st
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stock_moves_both_ways),
+        cmocka_unit_test(stock_movements_both_ways),
         cmocka_unit_test(stock_can_be_used_up_but_never_goes_below_zero),
         cmocka_unit_test(stock_can_be_filled_up_but_never_goes_above_its_bound),
         cmocka_unit_test(a_delta_of_any_size_is_refused_for_the_right_reason),

@@ -118,25 +118,25 @@ static void without_a_manager_nothing_is_asked_or_said(UNUSED void **state)
     start();
     assert_string_equal(after(10 * PERIOD_MS), "");
     unsetenv("NOTIFY_SOCKET");
-    notify_ready();
+    sd_notify_ready();
     assert_string_equal(heard(), "");
 }
 
 static void a_status_is_one_line_and_cut_to_its_limit(UNUSED void **state)
 {
     char longest[2 * NOTIFY_STATUS_MAX];
-    notify_status("a\nREADY=1\t%d", 7);
+    sd_notify_status("a\nREADY=1\t%d", 7);
     assert_string_equal(heard(), "STATUS=a READY=1 7");
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    notify_status("%s", longest);
+    sd_notify_status("%s", longest);
     assert_int_equal(strlen(heard()), strlen("STATUS=") + NOTIFY_STATUS_MAX - 1);
 }
 
 static void ready_and_stopping_are_said_once(UNUSED void **state)
 {
-    notify_ready();
-    notify_stopping();
+    sd_notify_ready();
+    sd_notify_stopping();
     assert_string_equal(heard(), "READY=1");
     assert_string_equal(heard(), "STOPPING=1");
     assert_string_equal(heard(), "");

@@ -8,7 +8,7 @@
 
 static struct json *document;
 static struct field_errors errors;
-static struct form form;
+static struct request_body form;
 
 static int set_up(UNUSED void **state)
 {
@@ -31,7 +31,7 @@ static void open_form(const char *text, const char *prefix)
     field_errors_done(&errors);
     field_errors_init(&errors);
     assert_ok(json_parse(text, strlen(text), &document, NULL));
-    form_open(&form, document, prefix, &errors);
+    request_body_open(&form, document, prefix, &errors);
 }
 
 /* "field: detail|" for every error so far. */
@@ -57,12 +57,12 @@ static void a_right_form_sets_every_variable_and_adds_no_error(UNUSED void **sta
     int64_t stock = 0;
     const char *name = NULL, *sku = NULL;
     open_form("{\"name\":\"iPhone\",\"stock\":50,\"sku\":null,\"items\":[1,2]}", "");
-    assert_true(form_text(&form, "name", FORM_REQUIRED, 1, 20, &name));
-    assert_true(form_integer(&form, "stock", FORM_REQUIRED, 0, 100, &stock));
+    assert_true(request_body_text(&form, "name", FORM_REQUIRED, 1, 20, &name));
+    assert_true(request_body_integer(&form, "stock", FORM_REQUIRED, 0, 100, &stock));
     sku = "set before";
-    assert_true(form_text_or_null(&form, "sku", 1, 10, &sku));
-    const struct json *items = form_array(&form, "items", FORM_REQUIRED, 1, 2);
-    form_close(&form);
+    assert_true(request_body_text_or_null(&form, "sku", 1, 10, &sku));
+    const struct json *items = request_body_array(&form, "items", FORM_REQUIRED, 1, 2);
+    request_body_close(&form);
     assert_string_equal(name, "iPhone");
     assert_int_equal(stock, 50);
     assert_null(sku);
@@ -76,14 +76,14 @@ static void a_missing_member_is_an_error_only_if_it_is_required(UNUSED void **st
     int64_t number = 7;
     const char *text = "kept";
     open_form("{}", "");
-    assert_false(form_integer(&form, "a", FORM_OPTIONAL, 0, 9, &number));
-    assert_false(form_text(&form, "b", FORM_OPTIONAL, 0, 9, &text));
-    assert_false(form_text_or_null(&form, "c", 0, 9, &text));
-    assert_null(form_array(&form, "d", FORM_OPTIONAL, 0, 9));
+    assert_false(request_body_integer(&form, "a", FORM_OPTIONAL, 0, 9, &number));
+    assert_false(request_body_text(&form, "b", FORM_OPTIONAL, 0, 9, &text));
+    assert_false(request_body_text_or_null(&form, "c", 0, 9, &text));
+    assert_null(request_body_array(&form, "d", FORM_OPTIONAL, 0, 9));
     assert_errors("");
-    assert_false(form_integer(&form, "e", FORM_REQUIRED, 0, 9, &number));
-    assert_false(form_text(&form, "f", FORM_REQUIRED, 0, 9, &text));
-    assert_null(form_array(&form, "g", FORM_REQUIRED, 0, 9));
+    assert_false(request_body_integer(&form, "e", FORM_REQUIRED, 0, 9, &number));
+    assert_false(request_body_text(&form, "f", FORM_REQUIRED, 0, 9, &text));
+    assert_null(request_body_array(&form, "g", FORM_REQUIRED, 0, 9));
     assert_errors("e: is required|f: is required|g: is required|");
     assert_int_equal(number, 7);
     assert_string_equal(text, "kept");
@@ -94,11 +94,11 @@ static void a_member_of_another_kind_is_an_error_that_names_both(UNUSED void **s
     int64_t number = 7;
     const char *text = "kept";
     open_form("{\"a\":\"1\",\"b\":1,\"c\":{},\"d\":true,\"e\":null}", "");
-    assert_false(form_integer(&form, "a", FORM_OPTIONAL, 0, 9, &number));
-    assert_false(form_text(&form, "b", FORM_REQUIRED, 0, 9, &text));
-    assert_null(form_array(&form, "c", FORM_REQUIRED, 0, 9));
-    assert_false(form_text_or_null(&form, "d", 0, 9, &text));
-    assert_false(form_text(&form, "e", FORM_OPTIONAL, 0, 9, &text));
+    assert_false(request_body_integer(&form, "a", FORM_OPTIONAL, 0, 9, &number));
+    assert_false(request_body_text(&form, "b", FORM_REQUIRED, 0, 9, &text));
+    assert_null(request_body_array(&form, "c", FORM_REQUIRED, 0, 9));
+    assert_false(request_body_text_or_null(&form, "d", 0, 9, &text));
+    assert_false(request_body_text(&form, "e", FORM_OPTIONAL, 0, 9, &text));
     assert_errors("a: must be a number, is a string|b: must be a string, is a number|"
                   "c: must be an array, is an object|d: must be a string, is a boolean|"
                   "e: must be a string, is null|");
@@ -112,7 +112,7 @@ static bool takes_integer(const char *json)
     char text[64];
     snprintf(text, sizeof text, "{\"n\":%s}", json);
     open_form(text, "");
-    bool taken = form_integer(&form, "n", FORM_REQUIRED, -3, 100, &number);
+    bool taken = request_body_integer(&form, "n", FORM_REQUIRED, -3, 100, &number);
     assert_errors(taken ? "" : "n: must be an integer from -3 to 100|");
     assert_true(taken || number == 7);
     return taken;
@@ -137,7 +137,7 @@ static int text_errors(const char *json)
     char object[128];
     snprintf(object, sizeof object, "{\"t\":\"%s\"}", json);
     open_form(object, "");
-    bool taken = form_text(&form, "t", FORM_REQUIRED, 2, 4, &text);
+    bool taken = request_body_text(&form, "t", FORM_REQUIRED, 2, 4, &text);
     assert_int_equal(taken, text != NULL);
     assert_int_equal(taken, errors.count == 0);
     return errors.count;
@@ -178,10 +178,10 @@ static void a_text_or_null_is_checked_like_a_text(UNUSED void **state)
 {
     const char *text = NULL;
     open_form("{\"a\":\"abc\",\"b\":\"abcd\",\"c\":\"\\n\"}", "");
-    assert_true(form_text_or_null(&form, "a", 1, 3, &text));
+    assert_true(request_body_text_or_null(&form, "a", 1, 3, &text));
     assert_string_equal(text, "abc");
-    assert_false(form_text_or_null(&form, "b", 1, 3, &text));
-    assert_false(form_text_or_null(&form, "c", 1, 3, &text));
+    assert_false(request_body_text_or_null(&form, "b", 1, 3, &text));
+    assert_false(request_body_text_or_null(&form, "c", 1, 3, &text));
     assert_string_equal(text, "abc");
     assert_int_equal(errors.count, 2);
 }
@@ -189,10 +189,10 @@ static void a_text_or_null_is_checked_like_a_text(UNUSED void **state)
 static void an_array_has_as_many_elements_as_wanted(UNUSED void **state)
 {
     open_form("{\"a\":[],\"b\":[1],\"c\":[1,2,3],\"d\":[1,2,3,4]}", "");
-    assert_null(form_array(&form, "a", FORM_REQUIRED, 1, 3));
-    assert_non_null(form_array(&form, "b", FORM_REQUIRED, 1, 3));
-    assert_non_null(form_array(&form, "c", FORM_REQUIRED, 1, 3));
-    assert_null(form_array(&form, "d", FORM_OPTIONAL, 1, 3));
+    assert_null(request_body_array(&form, "a", FORM_REQUIRED, 1, 3));
+    assert_non_null(request_body_array(&form, "b", FORM_REQUIRED, 1, 3));
+    assert_non_null(request_body_array(&form, "c", FORM_REQUIRED, 1, 3));
+    assert_null(request_body_array(&form, "d", FORM_OPTIONAL, 1, 3));
     assert_errors("a: must have 1 to 3 elements, has 0|d: must have 1 to 3 elements, has 4|");
 }
 
@@ -201,11 +201,11 @@ static void a_member_that_nobody_asked_for_is_an_error_at_the_close(UNUSED void 
     int64_t number = 0;
     const char *text = NULL;
     open_form("{\"n\":1,\"N\":1,\"extra\":null,\"t\":null,\"w\":7}", "");
-    assert_true(form_integer(&form, "n", FORM_REQUIRED, 0, 9, &number));
-    assert_true(form_text_or_null(&form, "t", 0, 9, &text));
-    assert_false(form_text(&form, "w", FORM_OPTIONAL, 0, 9, &text));
+    assert_true(request_body_integer(&form, "n", FORM_REQUIRED, 0, 9, &number));
+    assert_true(request_body_text_or_null(&form, "t", 0, 9, &text));
+    assert_false(request_body_text(&form, "w", FORM_OPTIONAL, 0, 9, &text));
     assert_int_equal(errors.count, 1);
-    form_close(&form);
+    request_body_close(&form);
     assert_errors("w: must be a string, is a number|N: is not a known field|"
                   "extra: is not a known field|");
 }
@@ -214,8 +214,8 @@ static void every_error_bears_the_forms_prefix(UNUSED void **state)
 {
     int64_t number = 0;
     open_form("{\"x\":1}", "items[3].");
-    assert_false(form_integer(&form, "quantity", FORM_REQUIRED, 1, 9, &number));
-    form_close(&form);
+    assert_false(request_body_integer(&form, "quantity", FORM_REQUIRED, 1, 9, &number));
+    request_body_close(&form);
     assert_errors("items[3].quantity: is required|items[3].x: is not a known field|");
 }
 
@@ -224,14 +224,14 @@ static void a_value_that_is_no_object_is_one_error_and_every_call_does_nothing(U
     int64_t number = 7;
     const char *text = "kept";
     open_form("[1]", "");
-    assert_false(form_integer(&form, "a", FORM_REQUIRED, 0, 9, &number));
-    assert_false(form_text(&form, "b", FORM_REQUIRED, 0, 9, &text));
-    assert_false(form_text_or_null(&form, "c", 0, 9, &text));
-    assert_null(form_array(&form, "d", FORM_REQUIRED, 0, 9));
-    form_close(&form);
+    assert_false(request_body_integer(&form, "a", FORM_REQUIRED, 0, 9, &number));
+    assert_false(request_body_text(&form, "b", FORM_REQUIRED, 0, 9, &text));
+    assert_false(request_body_text_or_null(&form, "c", 0, 9, &text));
+    assert_null(request_body_array(&form, "d", FORM_REQUIRED, 0, 9));
+    request_body_close(&form);
     assert_errors(": must be an object, is an array|");
     open_form("7", "items[0].");
-    form_close(&form);
+    request_body_close(&form);
     assert_errors("items[0]: must be an object, is a number|");
 }
 
@@ -242,8 +242,8 @@ static void as_many_members_may_be_asked_for_as_the_limit_says(UNUSED void **sta
     int64_t number = 0;
     open_form("{\"a\":0,\"h\":7}", "");
     for (int i = 0; i < FORM_MEMBERS_MAX; i++)
-        form_integer(&form, NAMES[i], FORM_OPTIONAL, 0, 9, &number);
-    form_close(&form);
+        request_body_integer(&form, NAMES[i], FORM_OPTIONAL, 0, 9, &number);
+    request_body_close(&form);
     assert_errors("");
     assert_int_equal(number, 7);
 }
@@ -255,7 +255,7 @@ static void a_long_unknown_name_is_told_in_whole_characters(UNUSED void **state)
     strcat(name, "\xC3\xA4");
     snprintf(text, sizeof text, "{\"%s\":1}", name);
     open_form(text, "");
-    form_close(&form);
+    request_body_close(&form);
     assert_contains(buf_text(&errors.json), "xxx");
     assert_true(utf8_length(buf_text(&errors.json), errors.json.size) > 0);
 }
@@ -263,12 +263,12 @@ static void a_long_unknown_name_is_told_in_whole_characters(UNUSED void **state)
 static void a_text_of_nothing_but_spaces_is_blank(UNUSED void **state)
 {
     open_form("{\"a\":1}", "x.");
-    form_refuse_blank(&form, "a", NULL);
-    form_refuse_blank(&form, "a", " a ");
-    form_refuse_blank(&form, "a", "\u3000\u00E9");
+    request_body_refuse_blank(&form, "a", NULL);
+    request_body_refuse_blank(&form, "a", " a ");
+    request_body_refuse_blank(&form, "a", "\u3000\u00E9");
     assert_int_equal(errors.count, 0);
-    form_refuse_blank(&form, "a", "");
-    form_refuse_blank(&form, "a", " \u00A0\u2003");
+    request_body_refuse_blank(&form, "a", "");
+    request_body_refuse_blank(&form, "a", " \u00A0\u2003");
     assert_int_equal(errors.count, 2);
     assert_contains(buf_text(&errors.json), "\"x.a\"");
 }
@@ -276,9 +276,9 @@ static void a_text_of_nothing_but_spaces_is_blank(UNUSED void **state)
 static void a_member_that_is_refused_is_told_why_and_once(UNUSED void **state)
 {
     open_form("{\"a\":1}", "");
-    form_refuse_member(&form, "b", "no");
-    form_refuse_member(&form, "a", "goes elsewhere");
-    form_close(&form);
+    request_body_refuse_member(&form, "b", "no");
+    request_body_refuse_member(&form, "a", "goes elsewhere");
+    request_body_close(&form);
     assert_int_equal(errors.count, 1);
     assert_contains(buf_text(&errors.json), "goes elsewhere");
 }

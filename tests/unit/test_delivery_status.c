@@ -14,14 +14,14 @@
 enum { EVENTS = 6, TEXT_MAX = 65536 };
 
 static struct fixture fixture;
-static struct accounting accounting;
+static struct delivery_status delivery_status;
 static struct buf text;
 
 static int set_up(UNUSED void **state)
 {
     fixture_init(&fixture);
     buf_init(&text, TEXT_MAX);
-    accounting = (struct accounting){.head = -1};
+    delivery_status = (struct delivery_status){.head = -1};
     return 0;
 }
 
@@ -68,20 +68,22 @@ static void park(const char *sink, int sequence, const char *state)
     ledger_file_exec(&fixture.folder, sql);
 }
 
-static const struct accounting_sink *read_first_sink(void)
+static const struct delivery_status_sink *read_first_sink(void)
 {
     struct error error = {0};
-    if (accounting_read(fixture.folder.path, fixture.folder.path, &accounting, &error) != RESULT_OK)
+    if (delivery_status_read(fixture.folder.path, fixture.folder.path, &delivery_status, &error) !=
+        RESULT_OK)
         fail_msg("%s", error.text);
-    return &accounting.sinks[0];
+    return &delivery_status.sinks[0];
 }
 
 static void without_a_journal_there_is_nothing_to_account_for(UNUSED void **state)
 {
     struct error error = {0};
-    assert_int_equal(accounting_read(fixture.folder.path, fixture.folder.path, &accounting, &error),
-                     RESULT_NOT_FOUND);
-    assert_int_equal(accounting.head, -1);
+    assert_int_equal(
+        delivery_status_read(fixture.folder.path, fixture.folder.path, &delivery_status, &error),
+        RESULT_NOT_FOUND);
+    assert_int_equal(delivery_status.head, -1);
     assert_contains(error.text, "journal");
 }
 
@@ -89,13 +91,13 @@ static void where_no_bridge_has_been_no_sink_has_accounts(UNUSED void **state)
 {
     sell();
     read_first_sink();
-    assert_int_equal(accounting.head, EVENTS);
-    assert_int_equal(accounting.sink_count, 0);
-    assert_false(accounting.bridge_running);
-    assert_int_equal(accounting_watermark(&accounting), 0);
+    assert_int_equal(delivery_status.head, EVENTS);
+    assert_int_equal(delivery_status.sink_count, 0);
+    assert_false(delivery_status.bridge_running);
+    assert_int_equal(delivery_status_watermark(&delivery_status), 0);
     ledger_file_exec(&fixture.folder, "CREATE TABLE early (x)");
     read_first_sink();
-    assert_int_equal(accounting.sink_count, 0);
+    assert_int_equal(delivery_status.sink_count, 0);
 }
 
 static void every_event_is_delivered_parked_or_pending(UNUSED void **state)
@@ -107,9 +109,9 @@ static void every_event_is_delivered_parked_or_pending(UNUSED void **state)
     park("postgres", 3, "held");
     park("postgres", 4, "delivered");
     park("postgres", 6, "refused"); /* beyond the cursor: pending again */
-    const struct accounting_sink *sink = read_first_sink();
-    assert_int_equal(accounting.head, EVENTS);
-    assert_int_equal(accounting.sink_count, 1);
+    const struct delivery_status_sink *sink = read_first_sink();
+    assert_int_equal(delivery_status.head, EVENTS);
+    assert_int_equal(delivery_status.sink_count, 1);
     assert_string_equal(sink->name, "postgres");
     assert_string_equal(sink->state, "running");
     assert_string_equal(sink->breaker, "closed");
@@ -155,7 +157,7 @@ static void a_journal_that_ends_before_a_cursor_shows(UNUSED void **state)
     sell();
     ledger_file_create(&fixture.folder);
     add_sink("rabbitmq", "0, 9, 9");
-    const struct accounting_sink *sink = read_first_sink();
+    const struct delivery_status_sink *sink = read_first_sink();
     assert_int_equal(sink->pending, 0);
     assert_int_not_equal(sink->unaccounted, 0);
 }
@@ -165,7 +167,7 @@ static void the_oldest_pending_event_has_its_time(UNUSED void **state)
     sell();
     ledger_file_create(&fixture.folder);
     add_sink("postgres", "0, 2, 2");
-    const struct accounting_sink *sink = read_first_sink();
+    const struct delivery_status_sink *sink = read_first_sink();
     assert_int_equal(sink->oldest_pending_ms / 1000, FIXTURE_NOW_MS / 1000 + 2);
     ledger_file_exec(&fixture.folder, "UPDATE sinks SET cursor = 6, delivered = 6");
     assert_int_equal(read_first_sink()->oldest_pending_ms, 0);
@@ -179,12 +181,12 @@ static void a_long_error_is_cut_between_characters(UNUSED void **state)
     ledger_file_exec(&fixture.folder,
                      "UPDATE sinks SET last_error_at_ms = 7, last_delivered_at_ms = 5,"
                      " last_error = replace(hex(zeroblob(300)), '00', char(8364))");
-    const struct accounting_sink *sink = read_first_sink();
+    const struct delivery_status_sink *sink = read_first_sink();
     assert_int_equal(sink->last_error_at_ms, 7);
     assert_int_equal(sink->last_delivered_at_ms, 5);
     size_t size = strlen(sink->last_error);
     assert_int_equal(size % strlen("\xE2\x82\xAC"), 0);
-    assert_in_range(size, ACCOUNTING_TEXT_SIZE - 4, ACCOUNTING_TEXT_SIZE - 1);
+    assert_in_range(size, DELIVERY_STATUS_TEXT_SIZE - 4, DELIVERY_STATUS_TEXT_SIZE - 1);
 }
 
 static void the_watermark_is_what_every_sink_is_done_with(UNUSED void **state)
@@ -194,15 +196,15 @@ static void the_watermark_is_what_every_sink_is_done_with(UNUSED void **state)
     add_sink("postgres", "0, 5, 5");
     add_sink("rabbitmq", "0, 6, 6");
     read_first_sink();
-    assert_int_equal(accounting.sink_count, 2);
-    assert_int_equal(accounting_watermark(&accounting), 5);
+    assert_int_equal(delivery_status.sink_count, 2);
+    assert_int_equal(delivery_status_watermark(&delivery_status), 5);
     park("rabbitmq", 3, "delivered");
     park("rabbitmq", 4, "held");
     read_first_sink();
-    assert_int_equal(accounting_watermark(&accounting), 3);
+    assert_int_equal(delivery_status_watermark(&delivery_status), 3);
     ledger_file_exec(&fixture.folder, "UPDATE parked SET state = 'discarded'");
     read_first_sink();
-    assert_int_equal(accounting_watermark(&accounting), 5);
+    assert_int_equal(delivery_status_watermark(&delivery_status), 5);
 }
 
 static void a_cursor_along_another_journal_gives_no_watermark(UNUSED void **state)
@@ -214,13 +216,13 @@ static void a_cursor_along_another_journal_gives_no_watermark(UNUSED void **stat
     ledger_file_exec(&fixture.folder,
                      "UPDATE sinks SET cursor_hash = randomblob(32) WHERE name = 'rabbitmq'");
     read_first_sink();
-    assert_int_equal(accounting_watermark(&accounting), 0);
+    assert_int_equal(delivery_status_watermark(&delivery_status), 0);
     ledger_file_exec(&fixture.folder,
                      "UPDATE sinks SET cursor_hash = zeroblob(32), cursor = 0, delivered = 0;"
                      "UPDATE sinks SET journal_id = 'another' WHERE name = 'postgres'");
     read_first_sink();
-    assert_false(accounting.sinks[0].fits_journal);
-    assert_true(accounting.sinks[1].fits_journal);
+    assert_false(delivery_status.sinks[0].fits_journal);
+    assert_true(delivery_status.sinks[1].fits_journal);
 }
 
 static void the_accounts_as_json(UNUSED void **state)
@@ -246,7 +248,7 @@ static void the_accounts_as_json(UNUSED void **state)
     read_first_sink();
     json_writer_init(&writer, &text);
     json_begin_object(&writer, NULL);
-    accounting_write(&accounting, FIXTURE_NOW_MS + 60000, &writer);
+    delivery_status_write(&delivery_status, FIXTURE_NOW_MS + 60000, &writer);
     json_end_object(&writer);
     assert_string_equal(buf_text(&text), EXPECTED);
 }
@@ -260,7 +262,7 @@ static void an_event_of_the_future_waits_for_no_time(UNUSED void **state)
     read_first_sink();
     json_writer_init(&writer, &text);
     json_begin_object(&writer, NULL);
-    accounting_write(&accounting, FIXTURE_NOW_MS - 60000, &writer);
+    delivery_status_write(&delivery_status, FIXTURE_NOW_MS - 60000, &writer);
     json_end_object(&writer);
     assert_contains(buf_text(&text), "\"oldest_pending_age_s\":0,");
 }
@@ -288,7 +290,7 @@ static void the_accounts_as_metrics(UNUSED void **state)
         &fixture.folder,
         "UPDATE sinks SET state = 'stopped', breaker = 'open' WHERE name = 'rabbitmq'");
     read_first_sink();
-    accounting_write_metrics(&accounting, FIXTURE_NOW_MS + 60000, &text);
+    delivery_status_write_metrics(&delivery_status, FIXTURE_NOW_MS + 60000, &text);
     for (size_t i = 0; i < ARRAY_LENGTH(LINES); i++)
         assert_contains(buf_text(&text), LINES[i]);
 }
@@ -298,16 +300,17 @@ static void one_bridge_at_a_time_holds_the_lock(UNUSED void **state)
     int lock = -1, second = 77;
     struct error error = {0};
     sell();
-    assert_ok(accounting_lock_bridge(fixture.folder.path, &lock, NULL));
+    assert_ok(delivery_status_lock_bridge(fixture.folder.path, &lock, NULL));
     read_first_sink();
-    assert_true(accounting.bridge_running);
-    assert_int_equal(accounting_lock_bridge(fixture.folder.path, &second, &error), RESULT_LOCKED);
+    assert_true(delivery_status.bridge_running);
+    assert_int_equal(delivery_status_lock_bridge(fixture.folder.path, &second, &error),
+                     RESULT_LOCKED);
     assert_contains(error.text, fixture.folder.path);
     assert_int_equal(second, 77);
     close(lock);
     read_first_sink();
-    assert_false(accounting.bridge_running);
-    assert_ok(accounting_lock_bridge(fixture.folder.path, &lock, NULL));
+    assert_false(delivery_status.bridge_running);
+    assert_ok(delivery_status_lock_bridge(fixture.folder.path, &lock, NULL));
     close(lock);
 }
 
@@ -316,7 +319,7 @@ static void a_lock_needs_its_folder(UNUSED void **state)
     int lock = 77;
     char path[FOLDER_PATH_SIZE];
     folder_file(&fixture.folder, "nothing", path);
-    assert_int_equal(accounting_lock_bridge(path, &lock, NULL), RESULT_DENIED);
+    assert_int_equal(delivery_status_lock_bridge(path, &lock, NULL), RESULT_DENIED);
     assert_int_equal(lock, 77);
 }
 
@@ -362,7 +365,7 @@ static void what_a_killed_bridge_left_half_written_keeps_nobody_out(UNUSED void 
     assert_int_equal(status, 0);
     folder_file(&fixture.folder, "bridge.db-journal", path);
     assert_true(file_size(path) > 0);
-    const struct accounting_sink *sink = read_first_sink();
+    const struct delivery_status_sink *sink = read_first_sink();
     assert_int_equal(sink->cursor, 2);
     assert_int_equal(sink->unaccounted, 0);
 }
