@@ -6,9 +6,9 @@ set -eu
 RUN='gcc make libc6-dev pkg-config libmicrohttpd-dev libsqlite3-dev libcjson-dev libinih-dev
      libssl-dev libcurl4-openssl-dev libpq-dev librabbitmq-dev libsystemd-dev'
 TEST='libcmocka-dev gdb openssl python3 python3-pytest python3-jsonschema python3-yaml curl sqlite3
-      postgresql-15 postgresql-client-15 rabbitmq-server pgbouncer python3-pika python3-pytest-xdist
+      postgresql postgresql-client rabbitmq-server pgbouncer python3-pika python3-pytest-xdist
       python3-aiosmtpd prometheus chromium fonts-liberation'
-LINT='clang clang-format clang-tidy cppcheck shellcheck python3-pyflakes libclang-rt-14-dev git'
+LINT='clang clang-format clang-tidy cppcheck shellcheck python3-pyflakes libclang-rt-dev git'
 BENCH='wrk'
 COVERAGE='gcovr'
 FRESH='mmdebstrap git curl util-linux'
@@ -22,7 +22,7 @@ IMAGE='mmdebstrap dosfstools mtools e2fsprogs fdisk qemu-system-x86 qemu-utils o
 command -v npm >/dev/null || TEST="$TEST nodejs npm"
 
 COMPOSE='docker.io docker-compose iptables mmdebstrap python3-pytest python3-yaml curl
-         postgresql-client-15'
+         postgresql-client'
 
 case ${1:-} in
 run) wanted=$RUN ;;

@@ -25,7 +25,7 @@ shell_scripts() {
 }
 
 compile() {
-    make -s -k -j "$JOBS" "$@" 2>&1 | { grep -vE '^  (CC|LD) ' || true; }
+    make -s -k -j "$JOBS" WERROR=-Werror "$@" 2>&1 | { grep -vE '^  (CC|LD) ' || true; }
 }
 
 # The Makefile's flags, so that clang-tidy reads the code as the compilers do; one file a run, since

@@ -1,7 +1,5 @@
 #include "bridge/adapters/broker.h"
 
-#include <amqp_ssl_socket.h>
-#include <amqp_tcp_socket.h>
 #include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -2,10 +2,21 @@
 #ifndef TILLBOX_BRIDGE_BROKER_INTERNAL_H
 #define TILLBOX_BRIDGE_BROKER_INTERNAL_H
 
-#include <amqp.h>
-#include <amqp_framing.h>
 #include <stdatomic.h>
 #include <sys/time.h>
+
+/* rabbitmq-c 0.12 gave its headers a folder; later versions warn where the old names are used. */
+#if __has_include(<rabbitmq-c/amqp.h>)
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/framing.h>
+#include <rabbitmq-c/ssl_socket.h>
+#include <rabbitmq-c/tcp_socket.h>
+#else
+#include <amqp.h>
+#include <amqp_framing.h>
+#include <amqp_ssl_socket.h>
+#include <amqp_tcp_socket.h>
+#endif
 
 #include "bridge/adapters/broker.h"
 

@@ -23,7 +23,19 @@ import pika
 from certificates import Authority
 from ports import free_port
 
-PG_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
+
+
+def newest_postgres():
+    """The folder with initdb and postgres: Debian keeps one a version, and none of them in PATH."""
+    versions = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+                      key=lambda path: float(path.parts[-3]))
+    if versions:
+        return versions[-1].parent
+    return pathlib.Path(subprocess.run(["pg_config", "--bindir"], check=True, text=True,
+                                       capture_output=True).stdout.strip())
+
+
+PG_BIN = newest_postgres()
 START_SECONDS = 60
 TAP = "inventory.order.queue"  # the queue of the event flow that takes every type
 TABLE_SEPARATOR = "\x1f"
