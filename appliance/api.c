@@ -52,8 +52,8 @@ static void hash_request(struct service *service, const struct http_exchange *ex
     command->has_key = true;
 }
 
-static bool read_key(struct service *service, struct http_exchange *exchange,
-                     struct command *command)
+static bool api_read_key(struct service *service, struct http_exchange *exchange,
+                         struct command *command)
 {
     const char *key = http_exchange_header(exchange, "Idempotency-Key");
     if (!key || strcmp(http_exchange_method(exchange), "POST") != 0)
@@ -123,7 +123,7 @@ static void check_stock(const struct service *service, struct command *command)
 void api_submit(struct service *service, struct http_exchange *exchange, struct command *command)
 {
     const struct api *api = service->api;
-    if (!read_key(service, exchange, command))
+    if (!api_read_key(service, exchange, command))
         return;
     command->done = on_command_done;
     command->context = exchange;
@@ -163,7 +163,7 @@ static bool is_first(struct page_reading *reading, const char *name, bool *seen)
     return first;
 }
 
-static void read_parameter(void *context, const char *name, const char *value)
+static void api_read_parameter(void *context, const char *name, const char *value)
 {
     struct page_reading *reading = context;
     struct field_errors *errors = &reading->errors;
@@ -190,7 +190,7 @@ static void read_parameter(void *context, const char *name, const char *value)
 static bool read_parameters(struct http_exchange *exchange, struct page_reading *reading)
 {
     field_errors_init(&reading->errors);
-    http_exchange_query(exchange, read_parameter, reading);
+    http_exchange_query(exchange, api_read_parameter, reading);
     bool good = reading->errors.count == 0;
     if (!good)
         reply_invalid(http_exchange_reply(exchange), &reading->errors);

@@ -41,7 +41,7 @@ static struct health read_health(const struct api *api)
     return health;
 }
 
-static bool is_ready(const struct health *health)
+static bool health_is_ready(const struct health *health)
 {
     return health->writable && health->disk != DISK_FULL;
 }
@@ -53,7 +53,7 @@ static bool is_degraded(const struct health *health)
 
 static const char *word_for(const struct health *health)
 {
-    if (!is_ready(health))
+    if (!health_is_ready(health))
         return "not_ready";
     return is_degraded(health) ? "degraded" : "ready";
 }
@@ -72,7 +72,7 @@ void api_get_readyz(struct service *service, struct http_exchange *exchange, int
     struct health health = read_health(service->api);
     struct http_reply *reply = http_exchange_reply(exchange);
     struct json_writer writer;
-    if (!is_ready(&health)) {
+    if (!health_is_ready(&health)) {
         reply_problem(reply, PROBLEM_NOT_READY, "the last change could not be made durable");
         return;
     }
@@ -92,7 +92,7 @@ void api_get_healthz(struct service *service, struct http_exchange *exchange, in
     json_begin_object(&writer, NULL);
     put_checks(&writer, &health);
     json_end_object(&writer);
-    reply->status = is_ready(&health) ? 200 : 503;
+    reply->status = health_is_ready(&health) ? 200 : 503;
 }
 
 static void put_head(struct json_writer *writer, const struct journal_head *head)
@@ -150,7 +150,7 @@ static void put_stock_check(struct json_writer *writer, const struct api *api)
 
 /* Where the events are on their way to head running; the bridge may be down, or never have been
  * here. */
-static void put_bridge(struct json_writer *writer, const struct api *api)
+static void health_put_bridge(struct json_writer *writer, const struct api *api)
 {
     struct delivery_status delivery_status;
     struct error error = {0};
@@ -192,7 +192,7 @@ void api_get_status(struct service *service, struct http_exchange *exchange, int
     put_journal(&writer, api, &health);
     put_load(&writer, api, &health);
     put_stock_check(&writer, api);
-    put_bridge(&writer, api);
+    health_put_bridge(&writer, api);
     put_versions(&writer);
     json_end_object(&writer);
 }

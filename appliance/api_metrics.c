@@ -104,7 +104,7 @@ static void put_stock_checks(struct buf *out, const struct api *api)
               STATES[stats.breaker]);
 }
 
-static void put_bridge(struct buf *out, const struct api *api)
+static void metrics_put_bridge(struct buf *out, const struct api *api)
 {
     struct delivery_status delivery_status;
     if (accounts_get(api->accounts, &delivery_status, NULL) == RESULT_OK)
@@ -147,5 +147,5 @@ void api_get_metrics(struct service *service, struct http_exchange *exchange, in
     put_gauge(out, "tillbox_start_time_seconds", "When the process started, seconds since 1970.",
               api->started_at_ms / 1000);
     put_stock_checks(out, api);
-    put_bridge(out, api);
+    metrics_put_bridge(out, api);
 }

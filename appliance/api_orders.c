@@ -6,7 +6,7 @@
 
 enum { PREFIX_SIZE = 32 };
 
-static void read_line(struct request_body *form, struct order_line *line)
+static void orders_read_line(struct request_body *form, struct order_line *line)
 {
     request_body_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX, &line->product_id);
     request_body_integer(form, "quantity", FORM_REQUIRED, 1, ORDER_QUANTITY_MAX, &line->quantity);
@@ -27,7 +27,7 @@ static enum result read_items(const struct json *items, struct order *order,
         char prefix[PREFIX_SIZE];
         snprintf(prefix, sizeof prefix, "items[%zu].", index);
         request_body_open(&form, item, prefix, errors);
-        read_line(&form, &order->lines[index]);
+        orders_read_line(&form, &order->lines[index]);
         request_body_close(&form);
     }
     return RESULT_OK;
@@ -42,8 +42,8 @@ static void refuse_both_forms(struct request_body *form)
 }
 
 /* One line in the order itself, or any number of them in `items`. */
-static enum result read_order(const struct json *body, struct command *command,
-                              struct field_errors *errors)
+static enum result orders_read_order(const struct json *body, struct command *command,
+                                     struct field_errors *errors)
 {
     struct request_body form;
     struct order *order = &command->input.order;
@@ -60,7 +60,7 @@ static enum result read_order(const struct json *body, struct command *command,
     } else {
         result = order_init(order, 1);
         if (result == RESULT_OK)
-            read_line(&form, &order->lines[0]);
+            orders_read_line(&form, &order->lines[0]);
     }
     request_body_close(&form);
     order->user_id = user_id;
@@ -76,7 +76,7 @@ void api_post_orders(struct service *service, struct http_exchange *exchange, in
         return;
     struct command *command = api_new_command(exchange, COMMAND_CREATE_ORDER);
     field_errors_init(&errors);
-    enum result result = command ? read_order(body, command, &errors) : RESULT_NO_MEMORY;
+    enum result result = command ? orders_read_order(body, command, &errors) : RESULT_NO_MEMORY;
     json_free(body);
     if (result != RESULT_OK)
         reply_problem(http_exchange_reply(exchange), PROBLEM_INTERNAL, "%s", result_text(result));

@@ -11,13 +11,13 @@ enum { REASON_MAX = 200 };
 typedef void read_body(const struct json *body, struct command *command,
                        struct field_errors *errors);
 
-static void copy_text(char *ret_text, size_t size, const char *text)
+static void products_copy_text(char *ret_text, size_t size, const char *text)
 {
     snprintf(ret_text, size, "%s", text ? text : "");
 }
 
-static void read_product(const struct json *body, struct command *command,
-                         struct field_errors *errors)
+static void products_read_product(const struct json *body, struct command *command,
+                                  struct field_errors *errors)
 {
     struct request_body form;
     struct product *product = &command->input.product;
@@ -31,12 +31,12 @@ static void read_product(const struct json *body, struct command *command,
     request_body_refuse_blank(&form, "product_name", name);
     request_body_refuse_blank(&form, "sku", sku);
     request_body_close(&form);
-    copy_text(product->name, sizeof product->name, name);
-    copy_text(product->sku, sizeof product->sku, sku);
+    products_copy_text(product->name, sizeof product->name, name);
+    products_copy_text(product->sku, sizeof product->sku, sku);
 }
 
-static void read_change(const struct json *body, struct command *command,
-                        struct field_errors *errors)
+static void products_read_change(const struct json *body, struct command *command,
+                                 struct field_errors *errors)
 {
     struct request_body form;
     struct product_change *change = &command->input.change;
@@ -50,14 +50,14 @@ static void read_change(const struct json *body, struct command *command,
     request_body_refuse_blank(&form, "product_name", name);
     request_body_refuse_blank(&form, "sku", sku);
     request_body_close(&form);
-    copy_text(change->to.name, sizeof change->to.name, name);
-    copy_text(change->to.sku, sizeof change->to.sku, sku);
+    products_copy_text(change->to.name, sizeof change->to.name, name);
+    products_copy_text(change->to.sku, sizeof change->to.sku, sku);
     if (errors->count == 0 && !change->has_name && !change->has_price && !change->has_sku)
         field_errors_add(errors, "", "must have product_name, price or sku");
 }
 
-static void read_adjustment(const struct json *body, struct command *command,
-                            struct field_errors *errors)
+static void products_read_adjustment(const struct json *body, struct command *command,
+                                     struct field_errors *errors)
 {
     struct request_body form;
     struct stock_adjustment *adjustment = &command->input.adjustment;
@@ -70,7 +70,7 @@ static void read_adjustment(const struct json *body, struct command *command,
     request_body_close(&form);
     if (has_delta && adjustment->delta == 0)
         field_errors_add(errors, "delta", "must not be 0");
-    copy_text(adjustment->reason, sizeof adjustment->reason, reason);
+    products_copy_text(adjustment->reason, sizeof adjustment->reason, reason);
 }
 
 /* Reads the body into a new command and submits it, or answers what is wrong with it. */
@@ -102,17 +102,17 @@ static void submit_body(struct service *service, struct http_exchange *exchange,
 
 void api_post_products(struct service *service, struct http_exchange *exchange, int64_t id)
 {
-    submit_body(service, exchange, COMMAND_CREATE_PRODUCT, id, read_product);
+    submit_body(service, exchange, COMMAND_CREATE_PRODUCT, id, products_read_product);
 }
 
 void api_patch_product(struct service *service, struct http_exchange *exchange, int64_t id)
 {
-    submit_body(service, exchange, COMMAND_UPDATE_PRODUCT, id, read_change);
+    submit_body(service, exchange, COMMAND_UPDATE_PRODUCT, id, products_read_change);
 }
 
 void api_post_stock(struct service *service, struct http_exchange *exchange, int64_t id)
 {
-    submit_body(service, exchange, COMMAND_ADJUST_STOCK, id, read_adjustment);
+    submit_body(service, exchange, COMMAND_ADJUST_STOCK, id, products_read_adjustment);
 }
 
 void api_get_product(struct service *service, struct http_exchange *exchange, int64_t id)

@@ -36,11 +36,11 @@ struct findings {
     bool damaged;
 };
 
-static void find(struct findings *findings, enum verdict verdict, const char *what,
-                 const char *format, ...) PRINTF_LIKE(4, 5);
+static void check_find(struct findings *findings, enum verdict verdict, const char *what,
+                       const char *format, ...) PRINTF_LIKE(4, 5);
 
-static void find(struct findings *findings, enum verdict verdict, const char *what,
-                 const char *format, ...)
+static void check_find(struct findings *findings, enum verdict verdict, const char *what,
+                       const char *format, ...)
 {
     char detail[DETAIL_SIZE];
     va_list arguments;
@@ -64,13 +64,13 @@ static void check_folder(struct findings *findings, const char *path)
 {
     struct stat folder;
     if (stat(path, &folder) != 0 || !S_ISDIR(folder.st_mode))
-        find(findings, CHECK_FAIL, "folder", "%s is not there", path);
+        check_find(findings, CHECK_FAIL, "folder", "%s is not there", path);
     else if (access(path, W_OK) != 0)
-        find(findings, CHECK_FAIL, "folder", "%s can't be written by this user", path);
+        check_find(findings, CHECK_FAIL, "folder", "%s can't be written by this user", path);
     else if (folder.st_mode & S_IRWXO)
-        find(findings, CHECK_WARN, "folder", "%s is open to every user: chmod o-rwx", path);
+        check_find(findings, CHECK_WARN, "folder", "%s is open to every user: chmod o-rwx", path);
     else
-        find(findings, CHECK_OK, "folder", "%s", path);
+        check_find(findings, CHECK_OK, "folder", "%s", path);
 }
 
 struct file_system {
@@ -90,16 +90,16 @@ static void check_disk(struct findings *findings, const char *path)
 {
     struct statfs volume;
     if (statfs(path, &volume) != 0) {
-        find(findings, CHECK_FAIL, "disk", "the volume of %s can't be examined", path);
+        check_find(findings, CHECK_FAIL, "disk", "the volume of %s can't be examined", path);
         return;
     }
     for (size_t i = 0; i < ARRAY_LENGTH(TROUBLESOME); i++)
         if ((unsigned long)volume.f_type == TROUBLESOME[i].magic)
-            find(findings, CHECK_FAIL, "disk", "%s: %s", TROUBLESOME[i].name,
-                 TROUBLESOME[i].trouble);
+            check_find(findings, CHECK_FAIL, "disk", "%s: %s", TROUBLESOME[i].name,
+                       TROUBLESOME[i].trouble);
     int64_t free_bytes = (int64_t)volume.f_bavail * volume.f_bsize;
-    find(findings, free_bytes < DISK_FREE_MIN_BYTES ? CHECK_WARN : CHECK_OK, "space",
-         "%lld MB are free", (long long)(free_bytes >> 20));
+    check_find(findings, free_bytes < DISK_FREE_MIN_BYTES ? CHECK_WARN : CHECK_OK, "space",
+               "%lld MB are free", (long long)(free_bytes >> 20));
 }
 
 static void check_chain(struct findings *findings, struct db *db)
@@ -108,13 +108,13 @@ static void check_chain(struct findings *findings, struct db *db)
     struct chain_report report;
     if (chain_check(db, CHAIN_ALL, &report, &error) != RESULT_OK) {
         findings->damaged = true;
-        find(findings, CHECK_FAIL, "chain", "%s", error.text);
+        check_find(findings, CHECK_FAIL, "chain", "%s", error.text);
     } else if (report.bad_sequence != 0) {
         findings->damaged = true;
-        find(findings, CHECK_FAIL, "chain", "event %lld: %s", (long long)report.bad_sequence,
-             report.reason);
+        check_find(findings, CHECK_FAIL, "chain", "event %lld: %s", (long long)report.bad_sequence,
+                   report.reason);
     } else {
-        find(findings, CHECK_OK, "chain", "%lld events", (long long)report.checked);
+        check_find(findings, CHECK_OK, "chain", "%lld events", (long long)report.checked);
     }
 }
 
@@ -125,7 +125,7 @@ static void keep_first(void *context, const char *text)
         snprintf(first, DETAIL_SIZE, "%s", text);
 }
 
-static void check_file(struct findings *findings, struct db *db)
+static void check_check_file(struct findings *findings, struct db *db)
 {
     struct error error = {0};
     char first[DETAIL_SIZE] = "";
@@ -133,8 +133,8 @@ static void check_file(struct findings *findings, struct db *db)
     bool sound = result == RESULT_OK && strcmp(first, "ok") == 0;
     if (!sound)
         findings->damaged = true;
-    find(findings, sound ? CHECK_OK : CHECK_FAIL, "journal", "%s",
-         result == RESULT_OK ? first : error.text);
+    check_find(findings, sound ? CHECK_OK : CHECK_FAIL, "journal", "%s",
+               result == RESULT_OK ? first : error.text);
 }
 
 static void check_last_event(struct findings *findings, struct db *db)
@@ -145,7 +145,8 @@ static void check_last_event(struct findings *findings, struct db *db)
         "SELECT unixepoch(occurred_at) * 1000 FROM events ORDER BY sequence DESC LIMIT 1";
     if (db_query_int(db, SQL, &last_ms, &error) == RESULT_OK &&
         last_ms > clock_wall_ms(&clock_system) + 1000)
-        find(findings, CHECK_WARN, "clock", "it is behind the last event: it has been set back");
+        check_find(findings, CHECK_WARN, "clock",
+                   "it is behind the last event: it has been set back");
 }
 
 static void check_journal(struct findings *findings, const char *data_dir)
@@ -155,17 +156,17 @@ static void check_journal(struct findings *findings, const char *data_dir)
     struct db *db = NULL;
     journal_path(data_dir, path);
     if (access(path, F_OK) != 0) {
-        find(findings, CHECK_NOTE, "journal", "%s isn't there yet; serve creates it", path);
+        check_find(findings, CHECK_NOTE, "journal", "%s isn't there yet; serve creates it", path);
         return;
     }
     enum result result = db_open(path, DB_READER, &db, &error);
     if (result == RESULT_OK) {
-        check_file(findings, db);
+        check_check_file(findings, db);
         check_chain(findings, db);
         check_last_event(findings, db);
     } else {
         findings->damaged = result == RESULT_CORRUPT;
-        find(findings, CHECK_FAIL, "journal", "%s", error.text);
+        check_find(findings, CHECK_FAIL, "journal", "%s", error.text);
     }
     db_close(db);
 }
@@ -177,11 +178,11 @@ static void check_clock(struct findings *findings)
     int64_t now_ms = clock_wall_ms(&clock_system);
     clock_format_utc(now_ms, now);
     if (now_ms < CLOCK_FLOOR_MS)
-        find(findings, CHECK_FAIL, "clock", "%s can't be right", now);
+        check_find(findings, CHECK_FAIL, "clock", "%s can't be right", now);
     else if (adjtimex(&state) == TIME_ERROR)
-        find(findings, CHECK_WARN, "clock", "%s, not synchronized: is chrony running?", now);
+        check_find(findings, CHECK_WARN, "clock", "%s, not synchronized: is chrony running?", now);
     else
-        find(findings, CHECK_OK, "clock", "%s, synchronized", now);
+        check_find(findings, CHECK_OK, "clock", "%s, synchronized", now);
 }
 
 static void check_libraries(struct findings *findings)
@@ -189,9 +190,9 @@ static void check_libraries(struct findings *findings)
     struct library libraries[LIBRARIES_MAX];
     size_t count = versions_list(libraries, LIBRARIES_MAX);
     for (size_t i = 0; i < count; i++)
-        find(findings, libraries[i].defect ? CHECK_NOTE : CHECK_OK, libraries[i].name, "%s%s%s",
-             libraries[i].version, libraries[i].defect ? ": known defect: " : "",
-             libraries[i].defect ? libraries[i].defect : "");
+        check_find(findings, libraries[i].defect ? CHECK_NOTE : CHECK_OK, libraries[i].name,
+                   "%s%s%s", libraries[i].version, libraries[i].defect ? ": known defect: " : "",
+                   libraries[i].defect ? libraries[i].defect : "");
 }
 
 enum exit_code command_check(struct settings *settings, const struct config_sources *sources)

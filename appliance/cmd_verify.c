@@ -6,7 +6,7 @@
 #include "core/journal/chain.h"
 #include "core/json.h"
 
-static void print_json(const struct chain_report *report, const char *head)
+static void verify_print_json(const struct chain_report *report, const char *head)
 {
     struct json_writer writer;
     struct buf text;
@@ -27,7 +27,7 @@ static void print_json(const struct chain_report *report, const char *head)
     buf_done(&text);
 }
 
-static void print_text(const struct chain_report *report, const char *head)
+static void verify_print_text(const struct chain_report *report, const char *head)
 {
     if (report->bad_sequence != 0)
         printf("damaged: event %lld: %s; the %lld events before it are sound\n",
@@ -55,8 +55,8 @@ enum exit_code command_verify(struct settings *settings, const struct config_sou
     }
     sha256_format(report.head, head);
     if (settings->json)
-        print_json(&report, head);
+        verify_print_json(&report, head);
     else
-        print_text(&report, head);
+        verify_print_text(&report, head);
     return report.bad_sequence == 0 ? EXIT_DONE : EXIT_DAMAGED;
 }

@@ -95,7 +95,7 @@ static void fail_command(struct command *command, enum result result)
 }
 
 /* Is the key's first use in this batch, and so not durable yet? */
-static bool is_in_flight(const struct command *batch, const struct command *command)
+static bool committer_is_in_flight(const struct command *batch, const struct command *command)
 {
     for (; batch != command; batch = batch->next)
         if (batch->keeps_answer && memcmp(batch->key, command->key, JOURNAL_KEY_SIZE) == 0)
@@ -114,7 +114,7 @@ static enum result answer_again(struct committer *committer, const struct comman
         journal_find_answer(committer->options.journal, command->key, &answer, &reply->body, error);
     if (result != RESULT_OK)
         return result;
-    if (is_in_flight(batch, command)) {
+    if (committer_is_in_flight(batch, command)) {
         reply_problem(reply, PROBLEM_IN_FLIGHT, "the first request with this key isn't done yet");
         reply->retry_after_s = BUSY_RETRY_S;
     } else if (memcmp(answer.request_hash, command->request_hash, SHA256_SIZE) != 0) {
@@ -374,7 +374,7 @@ static void process_batch(struct committer *committer, struct command *batch)
 }
 
 /* One step of removing old events. */
-static void retire_events(struct committer *committer)
+static void committer_own_retire_events(struct committer *committer)
 {
     struct error error = {0};
     int64_t removed = 0;
@@ -419,7 +419,7 @@ static void refuse_rest(struct command *batch)
         fail_command(command, RESULT_SYNC_FAILED);
 }
 
-static void *run(void *context)
+static void *committer_run(void *context)
 {
     struct committer *committer = context;
     struct command *batch = NULL;
@@ -432,7 +432,7 @@ static void *run(void *context)
             process_batch(committer, batch);
         }
         if (retire && !committer->flush_failed)
-            retire_events(committer);
+            committer_own_retire_events(committer);
     }
     return NULL;
 }
@@ -450,7 +450,7 @@ enum result committer_start(const struct committer_options *options,
     queue_init(&committer->queue);
     pthread_mutex_init(&committer->lock, NULL);
     pthread_cond_init(&committer->wake, NULL);
-    if (pthread_create(&committer->thread, NULL, run, committer) != 0) {
+    if (pthread_create(&committer->thread, NULL, committer_run, committer) != 0) {
         free(committer);
         return error_set(error, RESULT_NO_MEMORY, "the committer's thread doesn't start");
     }

@@ -40,7 +40,7 @@ static enum result fit_reserve(struct disk *disk, int64_t wanted_bytes, struct e
     return RESULT_OK;
 }
 
-static void move_to(struct disk *disk, enum disk_stage stage)
+static void disk_move_to(struct disk *disk, enum disk_stage stage)
 {
     enum disk_stage before = atomic_exchange(&disk->stage, stage);
     if (before != stage)
@@ -113,9 +113,9 @@ void disk_check(struct disk *disk)
     else if (disk->has_ballast && available >= 0 && available < disk->reserve_bytes / 4)
         give_back(disk);
     if (disk->has_ballast)
-        move_to(disk, DISK_OK);
+        disk_move_to(disk, DISK_OK);
     else if (disk_stage(disk) == DISK_OK)
-        move_to(disk, DISK_LOW);
+        disk_move_to(disk, DISK_LOW);
     pthread_mutex_unlock(&disk->lock);
 }
 
@@ -123,7 +123,7 @@ bool disk_release_reserve(struct disk *disk)
 {
     pthread_mutex_lock(&disk->lock);
     bool released = give_back(disk);
-    move_to(disk, released ? DISK_LOW : DISK_FULL);
+    disk_move_to(disk, released ? DISK_LOW : DISK_FULL);
     pthread_mutex_unlock(&disk->lock);
     return released;
 }
@@ -133,7 +133,7 @@ void disk_note_success(struct disk *disk)
     if (disk_stage(disk) != DISK_FULL)
         return;
     pthread_mutex_lock(&disk->lock);
-    move_to(disk, disk->reserve_bytes == 0 ? DISK_OK : DISK_LOW);
+    disk_move_to(disk, disk->reserve_bytes == 0 ? DISK_OK : DISK_LOW);
     pthread_mutex_unlock(&disk->lock);
 }
 

@@ -47,8 +47,9 @@ static int64_t *cancellations_of(struct span *span)
     return &span->cancellations;
 }
 
-static enum result load(struct history *history, struct db *journal, const char *sql,
-                        int64_t now_ms, int64_t *count_of(struct span *span), struct error *error)
+static enum result history_load(struct history *history, struct db *journal, const char *sql,
+                                int64_t now_ms, int64_t *count_of(struct span *span),
+                                struct error *error)
 {
     struct statement *select = NULL;
     bool row = true;
@@ -83,9 +84,9 @@ enum result history_new(const char *data_dir, int64_t now_ms, struct history **r
     journal_path(data_dir, path);
     enum result result = db_open(path, DB_READER, &journal, error);
     if (result == RESULT_OK)
-        result = load(history, journal, SALES_SQL, now_ms, sales_of, error);
+        result = history_load(history, journal, SALES_SQL, now_ms, sales_of, error);
     if (result == RESULT_OK)
-        result = load(history, journal, CANCELLATIONS_SQL, now_ms, cancellations_of, error);
+        result = history_load(history, journal, CANCELLATIONS_SQL, now_ms, cancellations_of, error);
     db_close(journal);
     if (result != RESULT_OK) {
         history_free(history);

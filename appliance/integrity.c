@@ -31,7 +31,8 @@ struct integrity {
     char detail[INTEGRITY_DETAIL_SIZE];
 };
 
-static void move_to(struct integrity *integrity, enum integrity_state state, const char *detail)
+static void integrity_move_to(struct integrity *integrity, enum integrity_state state,
+                              const char *detail)
 {
     pthread_mutex_lock(&integrity->lock);
     bool moves = integrity->state != INTEGRITY_DAMAGED; /* an alarm stays */
@@ -56,18 +57,18 @@ static enum result check_tail(struct integrity *integrity, struct error *error)
         result = chain_check(db, INTEGRITY_TAIL, &report, error);
     db_close(db);
     if (result == RESULT_CORRUPT) {
-        move_to(integrity, INTEGRITY_DAMAGED, error->text);
+        integrity_move_to(integrity, INTEGRITY_DAMAGED, error->text);
         return RESULT_OK;
     }
     if (result == RESULT_OK && report.bad_sequence != 0) {
         snprintf(detail, sizeof detail, "event %lld: %s", (long long)report.bad_sequence,
                  report.reason);
-        move_to(integrity, INTEGRITY_DAMAGED, detail);
+        integrity_move_to(integrity, INTEGRITY_DAMAGED, detail);
     }
     return result;
 }
 
-static bool is_stopping(struct integrity *integrity)
+static bool integrity_is_stopping(struct integrity *integrity)
 {
     pthread_mutex_lock(&integrity->lock);
     bool stopping = integrity->stopping;
@@ -79,12 +80,12 @@ static bool should_step_aside(void *context)
 {
     struct integrity *integrity = context;
     struct stat wal;
-    return is_stopping(integrity) ||
+    return integrity_is_stopping(integrity) ||
            (stat(integrity->wal, &wal) == 0 && wal.st_size > WAL_MAX_BYTES);
 }
 
 /* quick_check answers "ok", or a line for each fault it finds. */
-static void take_line(void *context, const char *text)
+static void integrity_take_line(void *context, const char *text)
 {
     char *first = context;
     if (first[0] == '\0')
@@ -92,7 +93,7 @@ static void take_line(void *context, const char *text)
 }
 
 /* RESULT_CLOSED if it stepped aside. */
-static enum result check_file(struct integrity *integrity)
+static enum result integrity_check_file(struct integrity *integrity)
 {
     struct db *db = NULL;
     struct error error = {0};
@@ -100,17 +101,17 @@ static enum result check_file(struct integrity *integrity)
     enum result result = db_open(integrity->journal, DB_READER, &db, &error);
     if (result == RESULT_OK) {
         db_set_stop(db, should_step_aside, integrity);
-        result = db_query_text(db, "PRAGMA quick_check(10)", take_line, first, &error);
+        result = db_query_text(db, "PRAGMA quick_check(10)", integrity_take_line, first, &error);
     }
     db_close(db);
     if (result == RESULT_CLOSED)
         return result;
     if (result != RESULT_OK)
-        move_to(integrity, INTEGRITY_DAMAGED, error.text);
+        integrity_move_to(integrity, INTEGRITY_DAMAGED, error.text);
     else if (strcmp(first, "ok") != 0)
-        move_to(integrity, INTEGRITY_DAMAGED, first);
+        integrity_move_to(integrity, INTEGRITY_DAMAGED, first);
     else
-        move_to(integrity, INTEGRITY_SOUND, "");
+        integrity_move_to(integrity, INTEGRITY_SOUND, "");
     return RESULT_OK;
 }
 
@@ -118,19 +119,19 @@ static enum result check_file(struct integrity *integrity)
 static bool wait_for_retry(struct integrity *integrity)
 {
     for (int waited_ms = 0; waited_ms < RETRY_MS; waited_ms += GLANCE_MS) {
-        if (is_stopping(integrity))
+        if (integrity_is_stopping(integrity))
             return true;
         clock_sleep_ms(&clock_system, GLANCE_MS);
     }
     return false;
 }
 
-static void *run(void *context)
+static void *integrity_run(void *context)
 {
     struct integrity *integrity = context;
     /* On Linux this is the thread's own niceness: sales go first. */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
-    while (check_file(integrity) == RESULT_CLOSED)
+    while (integrity_check_file(integrity) == RESULT_CLOSED)
         if (wait_for_retry(integrity))
             break;
     return NULL;
@@ -147,10 +148,11 @@ enum result integrity_start(const char *data_dir, bool stopped_cleanly,
     journal_path(data_dir, integrity->journal);
     snprintf(integrity->wal, sizeof integrity->wal, "%s-wal", integrity->journal);
     if (!stopped_cleanly) {
-        move_to(integrity, INTEGRITY_CHECKING, "the last stop was not clean");
+        integrity_move_to(integrity, INTEGRITY_CHECKING, "the last stop was not clean");
         result = check_tail(integrity, error);
         if (result == RESULT_OK)
-            integrity->has_thread = pthread_create(&integrity->thread, NULL, run, integrity) == 0;
+            integrity->has_thread =
+                pthread_create(&integrity->thread, NULL, integrity_run, integrity) == 0;
         if (result == RESULT_OK && !integrity->has_thread)
             result = error_set(error, RESULT_NO_MEMORY, "the check's thread doesn't start");
     }

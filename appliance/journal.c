@@ -33,8 +33,8 @@ void journal_path(const char *data_dir, char ret_path[static JOURNAL_PATH_SIZE])
     snprintf(ret_path, JOURNAL_PATH_SIZE, "%s/journal.db", data_dir);
 }
 
-static enum result run(struct journal *journal, enum journal_statement statement,
-                       struct error *error)
+static enum result journal_run(struct journal *journal, enum journal_statement statement,
+                               struct error *error)
 {
     return statement_run(journal->statements[statement], error);
 }
@@ -102,7 +102,7 @@ static enum result create_identity(struct journal *journal, const struct journal
     return result;
 }
 
-static void copy_text(char *ret_text, size_t size, struct statement *row, int column)
+static void journal_copy_text(char *ret_text, size_t size, struct statement *row, int column)
 {
     snprintf(ret_text, size, "%s", statement_text(row, column));
 }
@@ -122,9 +122,9 @@ static enum result read_identity(struct journal *journal, struct error *error)
         result = error_set(error, RESULT_NOT_FOUND, "the journal doesn't say who it is");
     if (result == RESULT_OK) {
         struct journal_identity *identity = &journal->identity;
-        copy_text(identity->journal_id, sizeof identity->journal_id, select, 0);
-        copy_text(identity->device_id, sizeof identity->device_id, select, 1);
-        copy_text(identity->location, sizeof identity->location, select, 2);
+        journal_copy_text(identity->journal_id, sizeof identity->journal_id, select, 0);
+        journal_copy_text(identity->device_id, sizeof identity->device_id, select, 1);
+        journal_copy_text(identity->location, sizeof identity->location, select, 2);
         identity->stopped_cleanly = statement_int(select, 3) == 1;
         journal->head.sequence = statement_int(select, 4);
         memcpy(journal->head.hash, statement_blob(select, 5), SHA256_SIZE);
@@ -329,7 +329,7 @@ enum result journal_close(struct journal *journal, struct error *error)
 {
     enum result result = journal_check_files(journal, error);
     if (result == RESULT_OK)
-        result = run(journal, JOURNAL_SET_STOPPED, error);
+        result = journal_run(journal, JOURNAL_SET_STOPPED, error);
     if (result == RESULT_OK)
         result = db_checkpoint(journal->db, error);
     journal_free(journal, db_close);
@@ -348,14 +348,14 @@ enum result journal_check_files(const struct journal *journal, struct error *err
 
 enum result journal_begin(struct journal *journal, struct error *error)
 {
-    return run(journal, JOURNAL_BEGIN, error);
+    return journal_run(journal, JOURNAL_BEGIN, error);
 }
 
 enum result journal_commit(struct journal *journal, struct error *error)
 {
     enum result result = journal_check_files(journal, error);
     if (result == RESULT_OK)
-        result = run(journal, JOURNAL_COMMIT, error);
+        result = journal_run(journal, JOURNAL_COMMIT, error);
     if (result != RESULT_OK) {
         if (result != RESULT_SYNC_FAILED)
             journal_rollback(journal);
@@ -370,7 +370,7 @@ enum result journal_commit(struct journal *journal, struct error *error)
 void journal_rollback(struct journal *journal)
 {
     /* A failed statement may have rolled back already. ROLLBACK itself can't fail otherwise. */
-    if (db_in_transaction(journal->db) && run(journal, JOURNAL_ROLLBACK, NULL) != RESULT_OK)
+    if (db_in_transaction(journal->db) && journal_run(journal, JOURNAL_ROLLBACK, NULL) != RESULT_OK)
         abort();
     journal->head = journal->committed_head;
 }
@@ -378,19 +378,19 @@ void journal_rollback(struct journal *journal)
 enum result journal_savepoint(struct journal *journal, struct error *error)
 {
     journal->savepoint_head = journal->head;
-    return run(journal, JOURNAL_SAVEPOINT, error);
+    return journal_run(journal, JOURNAL_SAVEPOINT, error);
 }
 
 enum result journal_release(struct journal *journal, struct error *error)
 {
-    return run(journal, JOURNAL_RELEASE, error);
+    return journal_run(journal, JOURNAL_RELEASE, error);
 }
 
 enum result journal_rollback_to_savepoint(struct journal *journal, struct error *error)
 {
     journal->head = journal->savepoint_head;
-    enum result result = run(journal, JOURNAL_ROLLBACK_TO, error);
-    return result == RESULT_OK ? run(journal, JOURNAL_RELEASE, error) : result;
+    enum result result = journal_run(journal, JOURNAL_ROLLBACK_TO, error);
+    return result == RESULT_OK ? journal_run(journal, JOURNAL_RELEASE, error) : result;
 }
 
 enum result journal_checkpoint_if_due(struct journal *journal, struct error *error)

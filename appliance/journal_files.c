@@ -13,7 +13,7 @@ void journal_files_init(struct journal_files *files)
     *files = (struct journal_files){.lock = -1};
 }
 
-static enum result note(struct journal_file *file, struct error *error)
+static enum result journal_files_own_note(struct journal_file *file, struct error *error)
 {
     struct stat found;
     if (stat(file->path, &found) != 0)
@@ -51,11 +51,11 @@ enum result journal_files_lock(struct journal_files *files, const char *path, bo
 
 enum result journal_files_note(struct journal_files *files, struct error *error)
 {
-    enum result result = note(&files->journal, error);
-    return result == RESULT_OK ? note(&files->wal, error) : result;
+    enum result result = journal_files_own_note(&files->journal, error);
+    return result == RESULT_OK ? journal_files_own_note(&files->wal, error) : result;
 }
 
-static enum result check(const struct journal_file *file, struct error *error)
+static enum result journal_files_own_check(const struct journal_file *file, struct error *error)
 {
     struct stat found;
     if (stat(file->path, &found) != 0)
@@ -69,8 +69,8 @@ static enum result check(const struct journal_file *file, struct error *error)
 
 enum result journal_files_check(const struct journal_files *files, struct error *error)
 {
-    enum result result = check(&files->journal, error);
-    return result == RESULT_OK ? check(&files->wal, error) : result;
+    enum result result = journal_files_own_check(&files->journal, error);
+    return result == RESULT_OK ? journal_files_own_check(&files->wal, error) : result;
 }
 
 void journal_files_done(struct journal_files *files)

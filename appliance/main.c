@@ -4,8 +4,8 @@
 
 extern char **environ;
 
-static enum exit_code command_settings(struct settings *settings,
-                                       const struct config_sources *sources)
+static enum exit_code main_command_settings(struct settings *settings,
+                                            const struct config_sources *sources)
 {
     (void)settings;
     (void)sources;
@@ -21,7 +21,7 @@ static const struct program_command COMMANDS[] = {
     {"backup", "FILE", true, command_backup,
      "copy the journal into a new file, also while it is in use"},
     {"health", NULL, false, command_health, "ask the running appliance whether it is well"},
-    {"settings", NULL, false, command_settings, "print a settings file with every default"},
+    {"settings", NULL, false, main_command_settings, "print a settings file with every default"},
     {"version", NULL, false, NULL, "print the version"},
 };
 
@@ -53,7 +53,8 @@ static const struct program PROGRAM = {
     .example_count = ARRAY_LENGTH(EXAMPLES),
 };
 
-static enum exit_code run(int argc, char **argv, struct settings *settings, struct buf *problems)
+static enum exit_code main_run(int argc, char **argv, struct settings *settings,
+                               struct buf *problems)
 {
     struct config_sources sources = {0};
     if (settings_load(argc, argv, environ, settings, &sources, problems) == RESULT_NO_MEMORY)
@@ -72,7 +73,7 @@ int main(int argc, char **argv)
     struct settings settings = {0};
     struct buf problems;
     buf_init(&problems, CONFIG_PROBLEMS_MAX);
-    enum exit_code code = run(argc, argv, &settings, &problems);
+    enum exit_code code = main_run(argc, argv, &settings, &problems);
     buf_done(&problems);
     settings_free(&settings);
     return (int)program_finish(code);

@@ -72,8 +72,8 @@ void queries_close(struct queries *queries)
 typedef enum result write_row(struct statement *row, struct json_writer *writer, int64_t *ret_id,
                               struct error *error);
 
-static enum result write_order(struct statement *row, struct json_writer *writer, int64_t *ret_id,
-                               struct error *error)
+static enum result queries_write_order(struct statement *row, struct json_writer *writer,
+                                       int64_t *ret_id, struct error *error)
 {
     struct order order;
     enum result result = row_order(row, &order, error);
@@ -85,8 +85,8 @@ static enum result write_order(struct statement *row, struct json_writer *writer
     return RESULT_OK;
 }
 
-static enum result write_product(struct statement *row, struct json_writer *writer, int64_t *ret_id,
-                                 struct error *error)
+static enum result queries_write_product(struct statement *row, struct json_writer *writer,
+                                         int64_t *ret_id, struct error *error)
 {
     (void)error;
     struct product product;
@@ -154,7 +154,7 @@ static enum result write_page(struct queries *queries, enum query query, const c
 enum result queries_order(struct queries *queries, int64_t order_id, struct json_writer *writer,
                           struct error *error)
 {
-    return write_one(queries, QUERY_ORDER, order_id, write_order, writer, error);
+    return write_one(queries, QUERY_ORDER, order_id, queries_write_order, writer, error);
 }
 
 enum result queries_orders(struct queries *queries, enum order_filter filter,
@@ -163,29 +163,29 @@ enum result queries_orders(struct queries *queries, enum order_filter filter,
     static const enum query QUERIES[] = {[ORDERS_ALL] = QUERY_ORDERS,
                                          [ORDERS_CREATED] = QUERY_ORDERS_CREATED,
                                          [ORDERS_CANCELLED] = QUERY_ORDERS_CANCELLED};
-    return write_page(queries, QUERIES[filter], "orders", "next_after", page, write_order, writer,
-                      error);
+    return write_page(queries, QUERIES[filter], "orders", "next_after", page, queries_write_order,
+                      writer, error);
 }
 
 enum result queries_latest_orders(struct queries *queries, const struct page_back *page,
                                   struct json_writer *writer, struct error *error)
 {
     const struct page bounds = {.after = page->before, .limit = page->limit};
-    return write_page(queries, QUERY_ORDERS_LATEST, "orders", "next_before", &bounds, write_order,
-                      writer, error);
+    return write_page(queries, QUERY_ORDERS_LATEST, "orders", "next_before", &bounds,
+                      queries_write_order, writer, error);
 }
 
 enum result queries_product(struct queries *queries, int64_t product_id, struct json_writer *writer,
                             struct error *error)
 {
-    return write_one(queries, QUERY_PRODUCT, product_id, write_product, writer, error);
+    return write_one(queries, QUERY_PRODUCT, product_id, queries_write_product, writer, error);
 }
 
 enum result queries_products(struct queries *queries, const struct page *page,
                              struct json_writer *writer, struct error *error)
 {
-    return write_page(queries, QUERY_PRODUCTS, "products", "next_after", page, write_product,
-                      writer, error);
+    return write_page(queries, QUERY_PRODUCTS, "products", "next_after", page,
+                      queries_write_product, writer, error);
 }
 
 enum result queries_has_answer(struct queries *queries, const uint8_t key[static JOURNAL_KEY_SIZE],

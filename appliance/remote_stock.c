@@ -89,8 +89,9 @@ static enum result read_answer(int status, const struct buf *body, int64_t produ
     return error_set(error, passing ? RESULT_BUSY : RESULT_REFUSED, "answered %d", status);
 }
 
-static enum result try_once(struct remote_stock *remote, const char *url, int64_t product_id,
-                            int64_t due_ms, int64_t *ret_stock, struct error *error)
+static enum result remote_stock_try_once(struct remote_stock *remote, const char *url,
+                                         int64_t product_id, int64_t due_ms, int64_t *ret_stock,
+                                         struct error *error)
 {
     int status = 0;
     int64_t most_ms = left_ms(remote, due_ms);
@@ -121,7 +122,8 @@ enum result remote_stock_ask(struct remote_stock *remote, int64_t product_id, in
     retry_init(&retry, &RETRY);
     snprintf(url, sizeof url, "%s/products/%lld", remote->options.url, (long long)product_id);
     for (int tries = 1;; tries++) {
-        enum result result = try_once(remote, url, product_id, due_ms, ret_stock, error);
+        enum result result =
+            remote_stock_try_once(remote, url, product_id, due_ms, ret_stock, error);
         int64_t pause_ms = retry_next_ms(&retry, remote->options.random);
         if (!result_may_retry(result) || tries == REMOTE_STOCK_TRIES ||
             pause_ms >= left_ms(remote, due_ms))

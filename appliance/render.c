@@ -13,20 +13,21 @@ void render_order_items(struct json_writer *writer, const char *name, const stru
     json_end_array(writer);
 }
 
-static bool read_member(const struct json *item, const char *name, int64_t *ret_number)
+static bool render_read_member(const struct json *item, const char *name, int64_t *ret_number)
 {
     const struct json *member = json_member(item, name);
     return member && json_integer(member, ret_number) == RESULT_OK;
 }
 
-static enum result read_lines(const struct json *items, struct order *order)
+static enum result render_read_lines(const struct json *items, struct order *order)
 {
     size_t count = 0;
     for (const struct json *item = json_first(items); item; item = json_next(item), count++) {
         struct order_line *line = &order->lines[count];
-        if (json_kind(item) != JSON_OBJECT || !read_member(item, "product_id", &line->product_id) ||
-            !read_member(item, "quantity", &line->quantity) ||
-            !read_member(item, "unit_price", &line->unit_price_minor))
+        if (json_kind(item) != JSON_OBJECT ||
+            !render_read_member(item, "product_id", &line->product_id) ||
+            !render_read_member(item, "quantity", &line->quantity) ||
+            !render_read_member(item, "unit_price", &line->unit_price_minor))
             return RESULT_CORRUPT;
     }
     return RESULT_OK;
@@ -44,7 +45,7 @@ enum result render_parse_items(const char *items, size_t size, struct order *ret
         count++;
     result = json_kind(document) == JSON_ARRAY ? order_init(&order, count) : RESULT_CORRUPT;
     if (result == RESULT_OK)
-        result = read_lines(document, &order);
+        result = render_read_lines(document, &order);
     if (result == RESULT_OK)
         *ret_order = order;
     else

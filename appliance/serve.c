@@ -66,7 +66,7 @@ static void raise_descriptor_limit(void)
             LOG_INT("wanted", DESCRIPTORS));
 }
 
-static enum result open_journal(struct appliance *appliance, struct error *error)
+static enum result serve_open_journal(struct appliance *appliance, struct error *error)
 {
     struct api *api = &appliance->api;
     const struct journal_options options = {
@@ -91,7 +91,7 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
     enum result result =
         disk_new(data_dir, appliance->settings->disk_reserve_mb << 20, &api->disk, error);
     if (result == RESULT_OK)
-        result = open_journal(appliance, error);
+        result = serve_open_journal(appliance, error);
     if (result != RESULT_OK)
         return result;
     const struct journal_identity *identity = journal_identity(api->journal);
@@ -174,7 +174,7 @@ static enum result start_service(struct appliance *appliance, int index, enum se
     return result;
 }
 
-static enum result start(struct appliance *appliance, struct error *error)
+static enum result serve_start(struct appliance *appliance, struct error *error)
 {
     const struct settings *settings = appliance->settings;
     struct api *api = &appliance->api;
@@ -194,7 +194,7 @@ static enum result start(struct appliance *appliance, struct error *error)
     return result;
 }
 
-static void log_ready(const struct appliance *appliance)
+static void serve_log_ready(const struct appliance *appliance)
 {
     const struct api *api = &appliance->api;
     const struct journal_identity *identity = journal_identity(api->journal);
@@ -208,7 +208,7 @@ static void log_ready(const struct appliance *appliance)
 }
 
 /* Head running has them, and they are old: the journal may let go of them. */
-static void retire_events(struct appliance *appliance)
+static void serve_retire_events(struct appliance *appliance)
 {
     struct delivery_status delivery_status;
     struct error error = {0};
@@ -246,19 +246,19 @@ static bool committer_moves(void *context)
     return committer_has_moved(context);
 }
 
-static bool server_moves(void *context)
+static bool serve_server_moves(void *context)
 {
     return http_server_has_moved(context);
 }
 
 /* All that a sale goes through. Head running is none of it. */
-static void start_watchdog(struct appliance *appliance)
+static void serve_start_watchdog(struct appliance *appliance)
 {
     struct api *api = &appliance->api;
     watchdog_init(&appliance->watchdog, &clock_system);
     watchdog_add(&appliance->watchdog, "committer", committer_moves, api->committer);
-    watchdog_add(&appliance->watchdog, "orders", server_moves, api->services[0].server);
-    watchdog_add(&appliance->watchdog, "inventory", server_moves, api->services[1].server);
+    watchdog_add(&appliance->watchdog, "orders", serve_server_moves, api->services[0].server);
+    watchdog_add(&appliance->watchdog, "inventory", serve_server_moves, api->services[1].server);
 }
 
 static void add_history(const struct api *api)
@@ -288,7 +288,7 @@ static void check_files(struct appliance *appliance)
     appliance->files_missing = missing;
 }
 
-static void tick(struct appliance *appliance, int64_t ticks)
+static void serve_tick(struct appliance *appliance, int64_t ticks)
 {
     for (int i = 0; i < SERVICE_COUNT; i++)
         http_server_sweep(appliance->api.services[i].server);
@@ -298,7 +298,7 @@ static void tick(struct appliance *appliance, int64_t ticks)
                      appliance->settings->bridge_dir);
     add_history(&appliance->api);
     if (ticks % RETIRE_EVERY_TICKS == 1)
-        retire_events(appliance);
+        serve_retire_events(appliance);
     if (ticks % STATUS_EVERY_TICKS == 0)
         tell_status(appliance);
     watchdog_tick(&appliance->watchdog);
@@ -309,7 +309,7 @@ static void wait_for_signal(struct appliance *appliance, const sigset_t *signals
 {
     const struct timespec pause = {.tv_sec = TICK_MS / 1000};
     for (int64_t ticks = 1; sigtimedwait(signals, NULL, &pause) < 0; ticks++)
-        tick(appliance, ticks);
+        serve_tick(appliance, ticks);
 }
 
 static void wait_for_exchanges(const struct api *api, int64_t most_ms)
@@ -328,7 +328,7 @@ static void wait_for_exchanges(const struct api *api, int64_t most_ms)
 
 /* Requests under way are finished and answered, new ones refused; nothing may be suspended when the
  * HTTP servers stop. */
-static void drain(struct api *api)
+static void serve_drain(struct api *api)
 {
     for (int i = 0; i < SERVICE_COUNT; i++)
         if (api->services[i].server)
@@ -346,7 +346,7 @@ static void drain(struct api *api)
 }
 
 /* A stop is clean only if nothing is left to check: else the next start looks again. */
-static bool is_sound(struct integrity *integrity)
+static bool serve_is_sound(struct integrity *integrity)
 {
     char detail[INTEGRITY_DETAIL_SIZE];
     enum integrity_state state = integrity_state(integrity, detail);
@@ -363,11 +363,11 @@ static enum result close_journal(struct journal *journal, struct error *error)
     return RESULT_OK;
 }
 
-static enum result stop(struct appliance *appliance, struct error *error)
+static enum result serve_stop(struct appliance *appliance, struct error *error)
 {
     struct api *api = &appliance->api;
     enum result result = RESULT_OK;
-    drain(api);
+    serve_drain(api);
     /* Closing the journal would write to a disk that can't be trusted any more. */
     if (atomic_load(&appliance->flush_failed))
         _exit(EXIT_DISK);
@@ -378,7 +378,7 @@ static enum result stop(struct appliance *appliance, struct error *error)
         queries_close(api->services[i].queries);
         sha256_free(api->hashers[i]);
     }
-    bool sound = !api->integrity || is_sound(api->integrity);
+    bool sound = !api->integrity || serve_is_sound(api->integrity);
     integrity_stop(api->integrity);
     accounts_free(api->accounts);
     history_free(api->history);
@@ -423,18 +423,18 @@ enum exit_code command_serve(struct settings *settings, const struct config_sour
         return EXIT_USAGE;
     raise_descriptor_limit();
     sigset_t signals = stop_signals_block();
-    result = start(&appliance, &error);
+    result = serve_start(&appliance, &error);
     enum exit_code code = report("appliance.start_failed", result, &error);
     if (result == RESULT_OK) {
-        log_ready(&appliance);
-        start_watchdog(&appliance);
+        serve_log_ready(&appliance);
+        serve_start_watchdog(&appliance);
         tell_status(&appliance);
         sd_notify_ready();
         wait_for_signal(&appliance, &signals);
         LOG(LOG_INFO, "appliance.stopping");
         sd_notify_stopping();
     }
-    result = stop(&appliance, &error);
+    result = serve_stop(&appliance, &error);
     enum exit_code stop_code = report("appliance.stop_failed", result, &error);
     return code != EXIT_DONE ? code : stop_code;
 }

@@ -78,7 +78,7 @@ static const struct option OPTIONS[] = {
 const struct option_set SETTINGS = {"appliance", OPTIONS, ARRAY_LENGTH(OPTIONS)};
 
 /* Device and location travel in every event and name queues and rows: keep them plain. */
-static bool is_plain_name(const char *text)
+static bool settings_is_plain_name(const char *text)
 {
     for (; *text; text++)
         if (!isalnum((unsigned char)*text) && !strchr("-_.", *text))
@@ -89,7 +89,7 @@ static bool is_plain_name(const char *text)
 static void check_name(const struct config_sources *sources, const char *option, const char *value,
                        struct buf *problems)
 {
-    if (value && !is_plain_name(value))
+    if (value && !settings_is_plain_name(value))
         config_add_problem(sources, option, problems,
                            "only letters, digits, \"-\", \"_\" and \".\" are allowed");
 }

@@ -71,7 +71,7 @@ static bool has_key_of(const struct ticket *ticket, const struct command *comman
            memcmp(ticket->command->key, command->key, JOURNAL_KEY_SIZE) == 0;
 }
 
-static bool is_in_flight(const struct stock_check *check, const struct command *command)
+static bool stock_check_is_in_flight(const struct stock_check *check, const struct command *command)
 {
     if (!command->has_key)
         return false;
@@ -91,7 +91,7 @@ enum result stock_check_submit(struct stock_check *check, struct command *comman
     enum result result = RESULT_OK;
     command->input.order.stock_checked = ORDER_STOCK_LOCAL;
     pthread_mutex_lock(&check->lock);
-    if (is_in_flight(check, command))
+    if (stock_check_is_in_flight(check, command))
         result = RESULT_CONFLICT;
     else if (check->closed || check->length == STOCK_CHECK_QUEUE_MAX ||
              admit(check, &ticket.generation) != RESULT_OK)
@@ -122,8 +122,8 @@ static bool is_first_of_product(const struct order *order, size_t index, int64_t
     return true;
 }
 
-static enum stock_check_outcome compare(struct command *command, int64_t product_id,
-                                        int64_t requested, int64_t stock)
+static enum stock_check_outcome stock_check_compare(struct command *command, int64_t product_id,
+                                                    int64_t requested, int64_t stock)
 {
     if (stock >= requested)
         return STOCK_CHECK_ENOUGH;
@@ -134,8 +134,8 @@ static enum stock_check_outcome compare(struct command *command, int64_t product
 
 /* A product that the service doesn't know (its event is still on the way there) leaves the others
  * to be asked for: one of them may be short. */
-static enum stock_check_outcome ask(struct remote_stock *remote, const struct ticket *ticket,
-                                    struct error *error)
+static enum stock_check_outcome stock_check_ask(struct remote_stock *remote,
+                                                const struct ticket *ticket, struct error *error)
 {
     const struct order *order = &ticket->command->input.order;
     enum stock_check_outcome outcome = STOCK_CHECK_ENOUGH;
@@ -148,7 +148,8 @@ static enum stock_check_outcome ask(struct remote_stock *remote, const struct ti
             return STOCK_CHECK_FAILED;
         if (result == RESULT_NOT_FOUND)
             outcome = STOCK_CHECK_UNKNOWN;
-        else if (compare(ticket->command, product_id, requested, stock) == STOCK_CHECK_SHORT)
+        else if (stock_check_compare(ticket->command, product_id, requested, stock) ==
+                 STOCK_CHECK_SHORT)
             return STOCK_CHECK_SHORT;
     }
     return outcome;
@@ -162,7 +163,7 @@ static bool is_stale(struct stock_check *check, const struct ticket *ticket)
 }
 
 /* Waits for a sale. False when there is none left and the check is closed. */
-static bool take(struct worker *worker, bool *ret_stale)
+static bool stock_check_take(struct worker *worker, bool *ret_stale)
 {
     struct stock_check *check = worker->check;
     pthread_mutex_lock(&check->lock);
@@ -179,8 +180,8 @@ static bool take(struct worker *worker, bool *ret_stale)
     return found;
 }
 
-static void settle(struct worker *worker, enum stock_check_outcome outcome,
-                   const struct error *error)
+static void stock_check_settle(struct worker *worker, enum stock_check_outcome outcome,
+                               const struct error *error)
 {
     struct stock_check *check = worker->check;
     pthread_mutex_lock(&check->lock);
@@ -196,21 +197,21 @@ static void settle(struct worker *worker, enum stock_check_outcome outcome,
     pthread_mutex_unlock(&check->lock);
 }
 
-static void *run(void *context)
+static void *stock_check_run(void *context)
 {
     struct worker *worker = context;
     struct stock_check *check = worker->check;
     bool stale = false;
-    while (take(worker, &stale)) {
+    while (stock_check_take(worker, &stale)) {
         struct error error = {0};
         struct command *command = worker->ticket.command;
         enum stock_check_outcome outcome =
-            stale ? STOCK_CHECK_SKIPPED : ask(worker->remote, &worker->ticket, &error);
+            stale ? STOCK_CHECK_SKIPPED : stock_check_ask(worker->remote, &worker->ticket, &error);
         if (outcome == STOCK_CHECK_ENOUGH)
             command->input.order.stock_checked = ORDER_STOCK_REMOTE;
         if (outcome == STOCK_CHECK_FAILED)
             LOG(LOG_DEBUG, "inventory.failed", LOG_TEXT("error", error.text));
-        settle(worker, outcome, &error);
+        stock_check_settle(worker, outcome, &error);
         check->options.on_checked(check->options.context, command);
     }
     return NULL;
@@ -221,7 +222,7 @@ static enum result start_worker(struct stock_check *check, struct error *error)
     struct worker *worker = &check->workers[check->worker_count];
     worker->check = check;
     enum result result = remote_stock_new(&check->options.remote, &worker->remote);
-    if (result == RESULT_OK && pthread_create(&worker->thread, NULL, run, worker) != 0)
+    if (result == RESULT_OK && pthread_create(&worker->thread, NULL, stock_check_run, worker) != 0)
         result = RESULT_NO_MEMORY;
     if (result != RESULT_OK) {
         remote_stock_free(worker->remote);

@@ -28,7 +28,7 @@ struct statement {
     int bind_code; /* first failed bind since the last reset */
 };
 
-static enum result result_of(const sqlite3 *handle, int code)
+static enum result db_result_of(const sqlite3 *handle, int code)
 {
     switch (code & 0xFF) {
     case SQLITE_OK:
@@ -66,10 +66,10 @@ static enum result result_of(const sqlite3 *handle, int code)
     return cause == ENOSPC || cause == EDQUOT ? RESULT_DISK_FULL : RESULT_IO;
 }
 
-static enum result fail(sqlite3 *handle, int code, struct error *error)
+static enum result db_fail(sqlite3 *handle, int code, struct error *error)
 {
     int extended = handle ? sqlite3_extended_errcode(handle) : code;
-    enum result result = result_of(handle, extended);
+    enum result result = db_result_of(handle, extended);
     error_write(error, "SQLite: %s (%d)", handle ? sqlite3_errmsg(handle) : sqlite3_errstr(code),
                 extended);
     return result == RESULT_OK ? RESULT_INTERNAL : result;
@@ -158,7 +158,7 @@ enum result db_open(const char *path, enum db_mode mode, struct db **ret_db, str
         SQLITE_OPEN_NOMUTEX |
         (mode == DB_READER ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     int code = sqlite3_open_v2(path, &db->handle, flags, NULL);
-    enum result result = code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
+    enum result result = code == SQLITE_OK ? RESULT_OK : db_fail(db->handle, code, error);
     if (result == RESULT_OK) {
         sqlite3_extended_result_codes(db->handle, 1);
         result = configure(db, mode, error);
@@ -189,7 +189,7 @@ void db_abandon(struct db *db)
 enum result db_exec(struct db *db, const char *sql, struct error *error)
 {
     int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
-    return code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
+    return code == SQLITE_OK ? RESULT_OK : db_fail(db->handle, code, error);
 }
 
 enum result db_query_int(struct db *db, const char *sql, int64_t *ret_number, struct error *error)
@@ -246,13 +246,13 @@ int db_wal_pages(const struct db *db)
 enum result db_checkpoint(struct db *db, struct error *error)
 {
     int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    return code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
+    return code == SQLITE_OK ? RESULT_OK : db_fail(db->handle, code, error);
 }
 
 enum result db_empty_wal(struct db *db, struct error *error)
 {
     int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    return code == SQLITE_OK ? RESULT_OK : fail(db->handle, code, error);
+    return code == SQLITE_OK ? RESULT_OK : db_fail(db->handle, code, error);
 }
 
 void db_keep_wal(struct db *db)
@@ -267,10 +267,10 @@ static enum result copy_pages(sqlite3 *from, sqlite3 *to, struct error *error)
 {
     sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
     if (!backup)
-        return fail(to, sqlite3_errcode(to), error);
+        return db_fail(to, sqlite3_errcode(to), error);
     int code = sqlite3_backup_step(backup, ALL_PAGES);
     sqlite3_backup_finish(backup);
-    return code == SQLITE_DONE ? RESULT_OK : fail(to, code, error);
+    return code == SQLITE_DONE ? RESULT_OK : db_fail(to, code, error);
 }
 
 enum result db_backup(struct db *db, const char *path, struct error *error)
@@ -280,7 +280,7 @@ enum result db_backup(struct db *db, const char *path, struct error *error)
     sqlite3 *copy = NULL;
     int code = sqlite3_open_v2(path, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
     enum result result =
-        code == SQLITE_OK ? copy_pages(db->handle, copy, error) : fail(copy, code, error);
+        code == SQLITE_OK ? copy_pages(db->handle, copy, error) : db_fail(copy, code, error);
     sqlite3_close_v2(copy);
     if (result != RESULT_OK)
         unlink(path);
@@ -310,7 +310,7 @@ enum result statement_prepare(struct db *db, const char *sql, struct statement *
                                   &statement->handle, NULL);
     if (code != SQLITE_OK) {
         free(statement);
-        return fail(db->handle, code, error);
+        return db_fail(db->handle, code, error);
     }
     *ret_statement = statement;
     return RESULT_OK;
@@ -364,7 +364,7 @@ enum result statement_step(struct statement *statement, bool *ret_row, struct er
             statement_reset(statement);
         return RESULT_OK;
     }
-    enum result result = fail(handle, code, error);
+    enum result result = db_fail(handle, code, error);
     statement_reset(statement);
     return result;
 }

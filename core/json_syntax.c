@@ -15,7 +15,7 @@ struct scan {
 
 static enum result scan_value(struct scan *scan);
 
-static enum result fail(struct scan *scan, const char *what)
+static enum result json_syntax_fail(struct scan *scan, const char *what)
 {
     return error_set(scan->error, RESULT_MALFORMED, "%s at byte %zu", what, scan->at);
 }
@@ -26,7 +26,7 @@ static char peek(const struct scan *scan)
     return scan->at < scan->size ? scan->text[scan->at] : '\0';
 }
 
-static bool take(struct scan *scan, char wanted)
+static bool json_syntax_take(struct scan *scan, char wanted)
 {
     if (scan->at >= scan->size || scan->text[scan->at] != wanted)
         return false;
@@ -56,18 +56,18 @@ static bool take_digits(struct scan *scan)
 
 static enum result scan_number(struct scan *scan)
 {
-    take(scan, '-');
-    if (!take(scan, '0') && !take_digits(scan))
-        return fail(scan, "a digit is missing");
+    json_syntax_take(scan, '-');
+    if (!json_syntax_take(scan, '0') && !take_digits(scan))
+        return json_syntax_fail(scan, "a digit is missing");
     if (is_digit(peek(scan)))
-        return fail(scan, "a number may not start with 0");
-    if (take(scan, '.') && !take_digits(scan))
-        return fail(scan, "a digit is missing");
-    if (take(scan, 'e') || take(scan, 'E')) {
-        if (!take(scan, '+'))
-            take(scan, '-');
+        return json_syntax_fail(scan, "a number may not start with 0");
+    if (json_syntax_take(scan, '.') && !take_digits(scan))
+        return json_syntax_fail(scan, "a digit is missing");
+    if (json_syntax_take(scan, 'e') || json_syntax_take(scan, 'E')) {
+        if (!json_syntax_take(scan, '+'))
+            json_syntax_take(scan, '-');
         if (!take_digits(scan))
-            return fail(scan, "a digit is missing");
+            return json_syntax_fail(scan, "a digit is missing");
     }
     return RESULT_OK;
 }
@@ -92,48 +92,48 @@ static enum result scan_unicode_escape(struct scan *scan)
 {
     unsigned unit = 0, low = 0;
     if (!take_hex4(scan, &unit))
-        return fail(scan, "four hexadecimal digits are missing");
+        return json_syntax_fail(scan, "four hexadecimal digits are missing");
     if (unit == 0)
-        return fail(scan, "the NUL character is not allowed");
+        return json_syntax_fail(scan, "the NUL character is not allowed");
     bool high_surrogate = unit >= 0xD800 && unit <= 0xDBFF;
-    bool paired = high_surrogate && take(scan, '\\') && take(scan, 'u') && take_hex4(scan, &low) &&
-                  low >= 0xDC00 && low <= 0xDFFF;
+    bool paired = high_surrogate && json_syntax_take(scan, '\\') && json_syntax_take(scan, 'u') &&
+                  take_hex4(scan, &low) && low >= 0xDC00 && low <= 0xDFFF;
     if ((high_surrogate || (unit >= 0xDC00 && unit <= 0xDFFF)) && !paired)
-        return fail(scan, "half a surrogate pair");
+        return json_syntax_fail(scan, "half a surrogate pair");
     return RESULT_OK;
 }
 
 static enum result scan_escape(struct scan *scan)
 {
-    if (take(scan, 'u'))
+    if (json_syntax_take(scan, 'u'))
         return scan_unicode_escape(scan);
     if (peek(scan) == '\0' || !strchr("\"\\/bfnrt", peek(scan)))
-        return fail(scan, "an unknown escape");
+        return json_syntax_fail(scan, "an unknown escape");
     scan->at++;
     return RESULT_OK;
 }
 
 static enum result scan_string(struct scan *scan)
 {
-    if (!take(scan, '"'))
-        return fail(scan, "a string is missing");
+    if (!json_syntax_take(scan, '"'))
+        return json_syntax_fail(scan, "a string is missing");
     while (scan->at < scan->size) {
-        if (take(scan, '"'))
+        if (json_syntax_take(scan, '"'))
             return RESULT_OK;
-        if (take(scan, '\\')) {
+        if (json_syntax_take(scan, '\\')) {
             enum result result = scan_escape(scan);
             if (result != RESULT_OK)
                 return result;
             continue;
         }
         if ((unsigned char)peek(scan) < 0x20)
-            return fail(scan, "a control character in a string");
+            return json_syntax_fail(scan, "a control character in a string");
         size_t length = utf8_sequence_length(scan->text + scan->at, scan->size - scan->at);
         if (length == 0)
-            return fail(scan, "invalid UTF-8");
+            return json_syntax_fail(scan, "invalid UTF-8");
         scan->at += length;
     }
-    return fail(scan, "a string isn't closed");
+    return json_syntax_fail(scan, "a string isn't closed");
 }
 
 static enum result scan_member(struct scan *scan)
@@ -143,8 +143,8 @@ static enum result scan_member(struct scan *scan)
     if (result != RESULT_OK)
         return result;
     skip_space(scan);
-    if (!take(scan, ':'))
-        return fail(scan, "a colon is missing");
+    if (!json_syntax_take(scan, ':'))
+        return json_syntax_fail(scan, "a colon is missing");
     return scan_value(scan);
 }
 
@@ -153,17 +153,17 @@ static enum result scan_elements(struct scan *scan, char close,
                                  enum result (*scan_element)(struct scan *))
 {
     if (++scan->depth > JSON_DEPTH_MAX)
-        return fail(scan, "nested too deep");
+        return json_syntax_fail(scan, "nested too deep");
     skip_space(scan);
-    bool closed = take(scan, close);
+    bool closed = json_syntax_take(scan, close);
     while (!closed) {
         enum result result = scan_element(scan);
         if (result != RESULT_OK)
             return result;
         skip_space(scan);
-        closed = take(scan, close);
-        if (!closed && !take(scan, ','))
-            return fail(scan, "a comma or a closing bracket is missing");
+        closed = json_syntax_take(scan, close);
+        if (!closed && !json_syntax_take(scan, ','))
+            return json_syntax_fail(scan, "a comma or a closing bracket is missing");
     }
     scan->depth--;
     return RESULT_OK;
@@ -180,15 +180,15 @@ static enum result scan_word(struct scan *scan)
             return RESULT_OK;
         }
     }
-    return fail(scan, "a value is missing");
+    return json_syntax_fail(scan, "a value is missing");
 }
 
 static enum result scan_value(struct scan *scan)
 {
     skip_space(scan);
-    if (take(scan, '{'))
+    if (json_syntax_take(scan, '{'))
         return scan_elements(scan, '}', scan_member);
-    if (take(scan, '['))
+    if (json_syntax_take(scan, '['))
         return scan_elements(scan, ']', scan_value);
     if (peek(scan) == '"')
         return scan_string(scan);
@@ -204,5 +204,5 @@ enum result json_check_syntax(const char *text, size_t size, struct error *error
     if (result != RESULT_OK)
         return result;
     skip_space(&scan);
-    return scan.at == size ? RESULT_OK : fail(&scan, "something follows the value");
+    return scan.at == size ? RESULT_OK : json_syntax_fail(&scan, "something follows the value");
 }

@@ -24,8 +24,8 @@ static enum result check_owner(struct db *db, int32_t application_id, int64_t ve
     return RESULT_OK;
 }
 
-static enum result apply(struct db *db, int32_t application_id, const struct migration *migration,
-                         struct error *error)
+static enum result migrate_own_apply(struct db *db, int32_t application_id,
+                                     const struct migration *migration, struct error *error)
 {
     struct buf script;
     buf_init(&script, SCRIPT_MAX);
@@ -59,6 +59,6 @@ enum result migrate_up(struct db *db, int32_t application_id, const struct migra
                          "the file has schema version %lld, this program knows %zu",
                          (long long)version, count);
     for (size_t i = (size_t)version; i < count && result == RESULT_OK; i++)
-        result = apply(db, application_id, &migrations[i], error);
+        result = migrate_own_apply(db, application_id, &migrations[i], error);
     return result;
 }

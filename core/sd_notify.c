@@ -5,19 +5,19 @@
 #include <systemd/sd-daemon.h>
 
 /* The answer is left alone: a manager that doesn't listen is no reason not to sell. */
-static void tell(const char *words)
+static void sd_notify_tell(const char *words)
 {
     (void)sd_notify(0, words);
 }
 
 void sd_notify_ready(void)
 {
-    tell("READY=1");
+    sd_notify_tell("READY=1");
 }
 
 void sd_notify_stopping(void)
 {
-    tell("STOPPING=1");
+    sd_notify_tell("STOPPING=1");
 }
 
 void sd_notify_status(const char *format, ...)
@@ -31,7 +31,7 @@ void sd_notify_status(const char *format, ...)
         if ((unsigned char)*at < 0x20)
             *at = ' '; /* a line end would begin another word */
     snprintf(words, sizeof words, "STATUS=%s", status);
-    tell(words);
+    sd_notify_tell(words);
 }
 
 int64_t sd_notify_watchdog_ms(void)
@@ -42,5 +42,5 @@ int64_t sd_notify_watchdog_ms(void)
 
 void sd_notify_alive(void)
 {
-    tell("WATCHDOG=1");
+    sd_notify_tell("WATCHDOG=1");
 }

@@ -62,7 +62,7 @@ void uuid_format(const struct uuid *uuid, char ret_text[static UUID_TEXT_SIZE])
     *at = '\0';
 }
 
-static int hex_value(char digit)
+static int uuid_hex_value(char digit)
 {
     const char *found =
         digit ? strchr(HEX, digit >= 'A' && digit <= 'F' ? digit | 0x20 : digit) : NULL;
@@ -77,7 +77,7 @@ enum result uuid_parse(const char *text, struct uuid *ret_uuid)
     for (int i = 0; i < UUID_SIZE; i++) {
         if (has_dash_before(i) && *text++ != '-')
             return RESULT_MALFORMED;
-        int high = hex_value(text[0]), low = hex_value(text[1]);
+        int high = uuid_hex_value(text[0]), low = uuid_hex_value(text[1]);
         if (high < 0 || low < 0)
             return RESULT_MALFORMED;
         uuid.bytes[i] = (uint8_t)(high << 4 | low);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks who may include and call what. usage: tools/layers.py [ROOT]
+"""Checks who may include and call what, that nothing goes in circles, and that static functions have
+names of their own. usage: tools/layers.py [ROOT]
 
 Every .c and .h file under the folders named below is read; tests are exempt. A violation is
 printed as "file:line: message"; exit 1 if there is any."""
@@ -195,6 +196,21 @@ def check_cycles(root, paths):
             yield f"{cycle[0]}:1: files {what} each other in a circle: " + " -> ".join(cycle)
 
 
+STATIC = re.compile(r"^static (?:inline )?(?:const )?(?:struct |enum |unsigned )?\w+[ *\n]+(?:const )?\**(\w+)\(", re.M)
+
+
+def check_statics(root, paths):
+    """The name of a static function says all there is to say, in a debugger and a search too."""
+    home = {}
+    for path in paths:
+        text = blank_out((root / path).read_text(encoding="utf-8"), keep_literals=False)
+        for found in STATIC.finditer(text):
+            first = home.setdefault(found[1], path)
+            if first != path:
+                line = text.count("\n", 0, found.start(1)) + 1
+                yield f"{path}:{line}: {found[1]}() is also a static function of {first}"
+
+
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     folders = [folder for what, _ in rows("folder") for folder in what]
@@ -202,6 +218,7 @@ def main():
                     for path in (root / folder).rglob("*.[ch]")})
     violations = [message for path in paths for message in check_file(root, path)]
     violations += check_cycles(root, paths)
+    violations += check_statics(root, paths)
     for message in violations:
         print(message)
     if not paths:

@@ -122,6 +122,8 @@ PLANTS = [
     Plant("layers-wait", "core/planted.c", None,
           "int late = pthread_cond_timedwait(&wake, &lock, &until);\n", LAYERS,
           r'core/planted\.c:1: pthread_cond_timedwait\(\) is called only in core/clock\.c'),
+    Plant("layers-static", "appliance/planted.c", None, "static void end_senders(int left)\n{\n}\n",
+          LAYERS, r'end_senders\(\) is also a static function of '),
     Plant("layers-way-round", "core/planted.c", None, '#include "core/../appliance/order.h"\n',
           LAYERS, r'core/planted\.c:1: core/ may include only from core/, not'),
     Plant("layers-pure-own", "core/utf8.c", '#include "core/utf8.h"',

@@ -11,7 +11,7 @@ enum { DELIVERY_POOL_BYTES = 2048, OWN_HEADERS = 4 };
 /* What isn't published again: an expiry would let it vanish. */
 static const amqp_flags_t UNWANTED = AMQP_BASIC_EXPIRATION_FLAG | AMQP_BASIC_CLUSTER_ID_FLAG;
 
-static enum delivery no_memory(struct error *error)
+static enum delivery broker_consume_no_memory(struct error *error)
 {
     error_write(error, "out of memory");
     return DELIVERY_DOWN;
@@ -36,7 +36,7 @@ static enum delivery read_delivery(struct broker *broker, uint64_t tag,
 {
     struct broker_delivery *delivery = calloc(1, sizeof *delivery);
     if (!delivery)
-        return no_memory(error);
+        return broker_consume_no_memory(error);
     delivery->tag = tag;
     broker_begin_call(broker);
     amqp_rpc_reply_t reply =
@@ -210,7 +210,7 @@ static enum delivery read_header(struct broker *broker, struct broker_delivery *
         return done;
     init_amqp_pool(&delivery->message.pool, DELIVERY_POOL_BYTES);
     if (!clone_properties(delivery, &frame))
-        return no_memory(error);
+        return broker_consume_no_memory(error);
     read_texts(delivery);
     *ret_size = frame.payload.properties.body_size;
     return DELIVERY_DONE;
@@ -225,7 +225,7 @@ static enum delivery read_body(struct broker *broker, struct broker_delivery *de
     if (!delivery->is_too_large && size > 0) {
         *body = amqp_bytes_malloc(size);
         if (!body->bytes)
-            return no_memory(error);
+            return broker_consume_no_memory(error);
     }
     while (came < size) {
         amqp_frame_t frame;
@@ -278,7 +278,7 @@ enum delivery broker_next(struct broker *broker, int64_t timeout_ms, size_t size
     }
     struct broker_delivery *delivery = calloc(1, sizeof *delivery);
     if (!delivery)
-        return no_memory(error);
+        return broker_consume_no_memory(error);
     done = read_whole(broker, &frame, size_max, delivery, error);
     if (done == DELIVERY_DONE)
         *ret_delivery = delivery;
@@ -362,7 +362,7 @@ enum delivery broker_dead_letter(struct broker *broker, const struct broker_deli
     size_t count = OWN_HEADERS, room = count + (size_t)foreign->num_entries;
     amqp_table_entry_t *entries = calloc(room, sizeof *entries);
     if (!entries)
-        return no_memory(error);
+        return broker_consume_no_memory(error);
     memcpy(entries, own, sizeof own);
     for (int i = 0; i < foreign->num_entries; i++)
         if (!is_own_header(&foreign->entries[i], own))
@@ -401,8 +401,8 @@ enum delivery broker_acknowledge_through(struct broker *broker,
     return acknowledge(broker, delivery->tag, true, error);
 }
 
-static enum delivery refuse(struct broker *broker, uint64_t tag, bool requeue, const char *what,
-                            struct error *error)
+static enum delivery broker_consume_refuse(struct broker *broker, uint64_t tag, bool requeue,
+                                           const char *what, struct error *error)
 {
     broker_begin_call(broker);
     int status = amqp_basic_nack(broker->connection, AMQP_CHANNEL, tag, 0, requeue);
@@ -413,11 +413,11 @@ static enum delivery refuse(struct broker *broker, uint64_t tag, bool requeue, c
 enum delivery broker_give_back(struct broker *broker, const struct broker_delivery *delivery,
                                struct error *error)
 {
-    return refuse(broker, delivery->tag, true, "giving back", error);
+    return broker_consume_refuse(broker, delivery->tag, true, "giving back", error);
 }
 
 enum delivery broker_reject(struct broker *broker, const struct broker_delivery *delivery,
                             struct error *error)
 {
-    return refuse(broker, delivery->tag, false, "rejecting", error);
+    return broker_consume_refuse(broker, delivery->tag, false, "rejecting", error);
 }

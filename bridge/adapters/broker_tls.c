@@ -4,7 +4,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-static bool is_address(const char *host)
+static bool broker_tls_is_address(const char *host)
 {
     unsigned char address[sizeof(struct in6_addr)];
     return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
@@ -25,8 +25,8 @@ static bool expect_host(SSL_CTX *context, const char *host)
 {
     X509_VERIFY_PARAM *expected = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return is_address(host) ? X509_VERIFY_PARAM_set1_ip_asc(expected, host) == 1
-                            : X509_VERIFY_PARAM_set1_host(expected, host, 0) == 1;
+    return broker_tls_is_address(host) ? X509_VERIFY_PARAM_set1_ip_asc(expected, host) == 1
+                                       : X509_VERIFY_PARAM_set1_host(expected, host, 0) == 1;
 }
 
 enum result broker_tls_prepare(void *context, const char *host, const char *ca_file,

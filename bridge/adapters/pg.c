@@ -79,7 +79,7 @@ static bool is_number(const char *text)
 }
 
 /* Is this part what it should be, and not a piece of a password that wasn't percent-encoded? */
-static bool is_sound(const PQconninfoOption *part)
+static bool pg_is_sound(const PQconninfoOption *part)
 {
     if (!part->val)
         return true;
@@ -96,7 +96,7 @@ static enum delivery check_url(const char *url, struct error *error)
     PQconninfoOption *parts = PQconninfoParse(url, &ignored);
     bool sound = parts != NULL;
     for (PQconninfoOption *part = parts; part && part->keyword; part++)
-        sound = sound && is_sound(part);
+        sound = sound && pg_is_sound(part);
     PQfreemem(ignored);
     PQconninfoFree(parts);
     if (sound)
@@ -172,7 +172,7 @@ static PGresult *next_result(const struct pg *pg, bool *ret_lost)
 
 /* 40: the transaction must be run again; 22, 23: the data will never do (PostgreSQL, appendix A).
  */
-static enum delivery judge(const char *sqlstate)
+static enum delivery pg_judge(const char *sqlstate)
 {
     if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
         return DELIVERY_TRANSIENT;
@@ -189,7 +189,7 @@ static enum delivery judge_result(struct pg *pg, const PGresult *result, struct 
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     snprintf(pg->sqlstate, sizeof pg->sqlstate, "%s", sqlstate ? sqlstate : "");
     write_first_line(error, pg->sqlstate, PQresultErrorMessage(result));
-    return judge(pg->sqlstate);
+    return pg_judge(pg->sqlstate);
 }
 
 static enum delivery fail_lost(struct pg *pg, struct error *error)
@@ -287,24 +287,24 @@ bool pg_is_alive(struct pg *pg)
 }
 
 /* `struct pg_rows` is libpq's result under a name of our own. */
-static const PGresult *result_of(const struct pg_rows *rows)
+static const PGresult *pg_result_of(const struct pg_rows *rows)
 {
     return (const PGresult *)rows;
 }
 
 size_t pg_row_count(const struct pg_rows *rows)
 {
-    return rows ? (size_t)PQntuples(result_of(rows)) : 0;
+    return rows ? (size_t)PQntuples(pg_result_of(rows)) : 0;
 }
 
 const char *pg_text(const struct pg_rows *rows, size_t row, int column)
 {
-    return PQgetvalue(result_of(rows), (int)row, column);
+    return PQgetvalue(pg_result_of(rows), (int)row, column);
 }
 
 bool pg_is_null(const struct pg_rows *rows, size_t row, int column)
 {
-    return PQgetisnull(result_of(rows), (int)row, column) != 0;
+    return PQgetisnull(pg_result_of(rows), (int)row, column) != 0;
 }
 
 int64_t pg_int(const struct pg_rows *rows, size_t row, int column)

@@ -9,7 +9,8 @@ struct inventory_service {
     struct stock_api api;
 };
 
-static enum result start(void *self, const struct pg_options *postgres, struct error *error)
+static enum result inventory_start(void *self, const struct pg_options *postgres,
+                                   struct error *error)
 {
     struct inventory_service *running = self;
     enum result result = sha256_new(&running->api.hasher);
@@ -22,7 +23,7 @@ static bool handle(void *self, struct http_exchange *exchange)
     return stock_api_handle(&running->api, exchange);
 }
 
-static void put_status(void *self, struct json_writer *writer)
+static void inventory_put_status(void *self, struct json_writer *writer)
 {
     struct inventory_service *running = self;
     json_put_int(writer, "products_below_zero", atomic_load(&running->inventory.below_zero));
@@ -31,7 +32,7 @@ static void put_status(void *self, struct json_writer *writer)
                   breaker_state_text(stock_worker_breaker(running->api.worker)));
 }
 
-static void put_metrics(void *self, struct buf *text)
+static void inventory_put_metrics(void *self, struct buf *text)
 {
     struct inventory_service *running = self;
     buf_append_format(text,
@@ -52,17 +53,17 @@ static void put_metrics(void *self, struct buf *text)
                       (int)stock_worker_breaker(running->api.worker));
 }
 
-static void drain(void *self)
+static void inventory_drain(void *self)
 {
     struct inventory_service *running = self;
     stock_worker_stop(running->api.worker);
 }
 
-static const struct service_ops SERVES = {.start = start,
+static const struct service_ops SERVES = {.start = inventory_start,
                                           .handle = handle,
-                                          .put_status = put_status,
-                                          .put_metrics = put_metrics,
-                                          .drain = drain};
+                                          .put_status = inventory_put_status,
+                                          .put_metrics = inventory_put_metrics,
+                                          .drain = inventory_drain};
 
 enum exit_code command_inventory(struct settings *settings, const struct config_sources *sources)
 {

@@ -18,7 +18,7 @@ static const char PREPARE[] = "BEGIN; SELECT pg_advisory_xact_lock(2371118491145
                               "  number integer PRIMARY KEY, name text NOT NULL,"
                               "  applied_at timestamptz NOT NULL DEFAULT now()); COMMIT";
 
-static enum delivery read_version(struct pg *pg, int64_t *ret_version, struct error *error)
+static enum delivery migrate_read_version(struct pg *pg, int64_t *ret_version, struct error *error)
 {
     struct pg_rows *rows = NULL;
     enum delivery done =
@@ -31,7 +31,8 @@ static enum delivery read_version(struct pg *pg, int64_t *ret_version, struct er
 
 /* All of it in one transaction. Another migrator may have been first: then its row makes ours fail
  * whole, and nothing is applied twice. */
-static enum delivery apply(struct pg *pg, const struct migration *migration, struct error *error)
+static enum delivery migrate_apply(struct pg *pg, const struct migration *migration,
+                                   struct error *error)
 {
     struct buf script;
     buf_init(&script, SCRIPT_MAX);
@@ -53,7 +54,7 @@ static enum delivery migrate(struct pg *pg, struct error *error)
     const int latest = SCHEMA_CENTRAL[SCHEMA_CENTRAL_count - 1].number;
     enum delivery done = pg_run_script(pg, PREPARE, error);
     if (done == DELIVERY_DONE)
-        done = read_version(pg, &version, error);
+        done = migrate_read_version(pg, &version, error);
     if (done == DELIVERY_DONE && version > latest) {
         error_write(error, "the database has schema version %lld, this program knows %d",
                     (long long)version, latest);
@@ -62,7 +63,7 @@ static enum delivery migrate(struct pg *pg, struct error *error)
     for (size_t i = 0; i < SCHEMA_CENTRAL_count && done == DELIVERY_DONE; i++) {
         if (SCHEMA_CENTRAL[i].number <= version)
             continue;
-        done = apply(pg, &SCHEMA_CENTRAL[i], error);
+        done = migrate_apply(pg, &SCHEMA_CENTRAL[i], error);
         if (done == DELIVERY_DONE)
             printf("applied %04d %s\n", SCHEMA_CENTRAL[i].number, SCHEMA_CENTRAL[i].name);
     }

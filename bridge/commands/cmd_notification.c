@@ -21,7 +21,8 @@ struct notification_service {
     struct notifier *notifier;
 };
 
-static enum result start(void *self, const struct pg_options *postgres, struct error *error)
+static enum result notification_start(void *self, const struct pg_options *postgres,
+                                      struct error *error)
 {
     struct notification_service *running = self;
     const struct notifier_options options = {.channel = &running->channel,
@@ -37,7 +38,7 @@ static enum result start(void *self, const struct pg_options *postgres, struct e
     return result;
 }
 
-static void put_status(void *self, struct json_writer *writer)
+static void notification_put_status(void *self, struct json_writer *writer)
 {
     struct notification_service *running = self;
     struct notification_counts counts;
@@ -62,9 +63,9 @@ static void put_status(void *self, struct json_writer *writer)
     json_end_object(writer);
 }
 
-static void put_metric(const struct notification_service *running, struct buf *text,
-                       const char *name, const char *type, const char *help,
-                       const int64_t values[static CHANNEL_COUNT])
+static void notification_put_metric(const struct notification_service *running, struct buf *text,
+                                    const char *name, const char *type, const char *help,
+                                    const int64_t values[static CHANNEL_COUNT])
 {
     buf_append_format(text,
                       "# HELP tillbox_notifications_%s %s\n# TYPE tillbox_notifications_%s %s\n",
@@ -76,23 +77,25 @@ static void put_metric(const struct notification_service *running, struct buf *t
 }
 
 /* What the database was asked for is left out while it isn't there. */
-static void put_metrics(void *self, struct buf *text)
+static void notification_put_metrics(void *self, struct buf *text)
 {
     struct notification_service *running = self;
     struct notification_counts counts;
     struct notifier_stats stats;
     notifier_stats(running->notifier, &stats);
-    put_metric(running, text, "sent_total", "counter", "Messages sent.", stats.sent);
-    put_metric(running, text, "retried_total", "counter", "Tries after the first.", stats.retried);
-    put_metric(running, text, "given_up_total", "counter", "Messages that failed for good.",
-               stats.given_up);
+    notification_put_metric(running, text, "sent_total", "counter", "Messages sent.", stats.sent);
+    notification_put_metric(running, text, "retried_total", "counter", "Tries after the first.",
+                            stats.retried);
+    notification_put_metric(running, text, "given_up_total", "counter",
+                            "Messages that failed for good.", stats.given_up);
     if (!notification_intake_counts(&running->intake, &counts))
         return;
-    put_metric(running, text, "waiting", "gauge", "Messages to be sent.", counts.waiting);
-    put_metric(running, text, "oldest_waiting_seconds", "gauge", "Age of the oldest of them.",
-               counts.oldest_s);
-    put_metric(running, text, "failed", "gauge", "Messages that wait for `notification retry`.",
-               counts.failed);
+    notification_put_metric(running, text, "waiting", "gauge", "Messages to be sent.",
+                            counts.waiting);
+    notification_put_metric(running, text, "oldest_waiting_seconds", "gauge",
+                            "Age of the oldest of them.", counts.oldest_s);
+    notification_put_metric(running, text, "failed", "gauge",
+                            "Messages that wait for `notification retry`.", counts.failed);
 }
 
 static void write_channels(const struct notification_service *running, struct buf *out)
@@ -106,11 +109,12 @@ static void write_channels(const struct notification_service *running, struct bu
     json_end_array(&writer);
 }
 
-static enum exit_code serve(struct notification_service *running,
-                            const struct config_sources *sources)
+static enum exit_code notification_serve(struct notification_service *running,
+                                         const struct config_sources *sources)
 {
-    static const struct service_ops SERVES = {
-        .start = start, .put_status = put_status, .put_metrics = put_metrics};
+    static const struct service_ops SERVES = {.start = notification_start,
+                                              .put_status = notification_put_status,
+                                              .put_metrics = notification_put_metrics};
     struct service service = {.listen = &running->settings->status_listen,
                               .consumes = &NOTIFICATION_OPS,
                               .serves = &SERVES,
@@ -126,7 +130,8 @@ static enum exit_code serve(struct notification_service *running,
     return code;
 }
 
-static enum exit_code run(struct settings *settings, const struct config_sources *sources)
+static enum exit_code notification_run(struct settings *settings,
+                                       const struct config_sources *sources)
 {
     struct notification_service running = {.settings = settings};
     struct buf problems;
@@ -136,7 +141,7 @@ static enum exit_code run(struct settings *settings, const struct config_sources
     notification_settings_load_texts(settings, sources, &problems, &running.texts);
     enum exit_code code = EXIT_USAGE;
     if (config_verdict(&problems) == RESULT_OK)
-        code = serve(&running, sources);
+        code = notification_serve(&running, sources);
     else
         fprintf(stderr, "%s", buf_text(&problems));
     notification_texts_done(&running.texts);
@@ -169,7 +174,7 @@ static void write_row(struct json_writer *writer, const struct pg_rows *rows, si
     json_end_object(writer);
 }
 
-static void print_json(const struct pg_rows *rows)
+static void notification_print_json(const struct pg_rows *rows)
 {
     struct buf text;
     struct json_writer writer;
@@ -195,14 +200,15 @@ static void print_row(const struct pg_rows *rows, size_t row)
            pg_text(rows, row, NOTIFICATION_ERROR));
 }
 
-static enum delivery list(struct pg *pg, const struct settings *settings, struct error *error)
+static enum delivery cmd_notification_list(struct pg *pg, const struct settings *settings,
+                                           struct error *error)
 {
     struct pg_rows *rows = NULL;
     const struct notification_filter filter = {
         .event_id = settings->id, .only_failed = settings->failed, .limit = settings->limit};
     enum delivery done = notification_list(pg, &filter, &rows, error);
     if (done == DELIVERY_DONE && settings->json)
-        print_json(rows);
+        notification_print_json(rows);
     for (size_t row = 0; done == DELIVERY_DONE && !settings->json && row < pg_row_count(rows);
          row++)
         print_row(rows, row);
@@ -223,9 +229,10 @@ static enum delivery retry(struct pg *pg, const struct settings *settings, struc
     return done;
 }
 
-static enum exit_code ask(const char *word, const struct settings *settings,
-                          enum delivery (*question)(struct pg *, const struct settings *,
-                                                    struct error *))
+static enum exit_code notification_ask(const char *word, const struct settings *settings,
+                                       enum delivery (*question)(struct pg *,
+                                                                 const struct settings *,
+                                                                 struct error *))
 {
     struct error error = {0};
     struct sinks peers;
@@ -249,11 +256,11 @@ enum exit_code command_notification(struct settings *settings, const struct conf
 {
     const char *word = program_operand(sources, "run");
     if (strcmp(word, "run") == 0)
-        return run(settings, sources);
+        return notification_run(settings, sources);
     if (strcmp(word, "list") == 0)
-        return ask(word, settings, list);
+        return notification_ask(word, settings, cmd_notification_list);
     if (strcmp(word, "retry") == 0)
-        return ask(word, settings, retry);
+        return notification_ask(word, settings, retry);
     fprintf(stderr, "notification: \"%s\" is none of run, list, retry\n", word);
     return EXIT_USAGE;
 }

@@ -87,8 +87,8 @@ static enum result print_rows(struct delivery_state *deliveries, const struct se
     return result;
 }
 
-static enum exit_code list(struct delivery_state *deliveries, const struct settings *settings,
-                           struct error *error)
+static enum exit_code cmd_parked_list(struct delivery_state *deliveries,
+                                      const struct settings *settings, struct error *error)
 {
     int64_t count = 0;
     if (print_rows(deliveries, settings, false, &count, error) != RESULT_OK)
@@ -152,7 +152,7 @@ enum exit_code command_parked(struct settings *settings, const struct config_sou
     static const struct {
         const char *word;
         enum exit_code (*run)(struct delivery_state *, const struct settings *, struct error *);
-    } WORDS[] = {{"list", list}, {"show", show}, {"discard", discard}};
+    } WORDS[] = {{"list", cmd_parked_list}, {"show", show}, {"discard", discard}};
     const char *word = program_operand(sources, "list");
     struct error error = {0};
     struct delivery_state *deliveries = NULL;

@@ -51,7 +51,7 @@ static void on_found(void *context, const struct finding *finding)
         add_gap(&comparison->stock, finding->sequence);
 }
 
-static void print_json(const struct comparison *comparison)
+static void reconcile_print_json(const struct comparison *comparison)
 {
     const struct reconcile_report *report = &comparison->report;
     const struct reconcile_stock_report *stock = &comparison->stock_report;
@@ -68,7 +68,7 @@ static void print_report(const struct comparison *comparison)
     const struct reconcile_report *report = &comparison->report;
     const struct reconcile_stock_report *stock = &comparison->stock_report;
     if (comparison->settings->json) {
-        print_json(comparison);
+        reconcile_print_json(comparison);
         return;
     }
     printf("%lld events compared: %lld parked, %lld missing, %lld unknown to the box, %lld not the "
@@ -141,8 +141,9 @@ static enum result repair(struct comparison *comparison, struct delivery_state *
     return RESULT_OK;
 }
 
-static enum result compare(const struct settings *settings, struct delivery_state *deliveries,
-                           struct comparison *comparison, struct error *error)
+static enum result reconcile_compare(const struct settings *settings,
+                                     struct delivery_state *deliveries,
+                                     struct comparison *comparison, struct error *error)
 {
     struct sinks peers;
     struct reconcile_options options = {
@@ -169,10 +170,11 @@ static bool differs(const struct comparison *comparison)
            0;
 }
 
-static enum exit_code run(const struct settings *settings, struct delivery_state *deliveries,
-                          struct comparison *comparison, struct error *error)
+static enum exit_code cmd_reconcile_run(const struct settings *settings,
+                                        struct delivery_state *deliveries,
+                                        struct comparison *comparison, struct error *error)
 {
-    enum result result = compare(settings, deliveries, comparison, error);
+    enum result result = reconcile_compare(settings, deliveries, comparison, error);
     if (result != RESULT_OK)
         return EXIT_FAILED;
     print_report(comparison);
@@ -203,7 +205,7 @@ enum exit_code command_reconcile(struct settings *settings, const struct config_
         error_write(&error, "out of memory");
     else if (delivery_state_open(settings->bridge_dir, &clock_system, &deliveries, &error) ==
              RESULT_OK)
-        code = run(settings, deliveries, &comparison, &error);
+        code = cmd_reconcile_run(settings, deliveries, &comparison, &error);
     delivery_state_close(deliveries);
     free(comparison.events.sequences);
     free(comparison.stock.sequences);

@@ -52,8 +52,8 @@ static void draw_bar(const struct output *output)
             "##############################", (long long)output->told, (long long)output->expected);
 }
 
-static void on_progress(void *context, const char *sink, const struct journal_event *event,
-                        const char *reason)
+static void replay_on_progress(void *context, const char *sink, const struct journal_event *event,
+                               const char *reason)
 {
     struct output *output = context;
     output->told++;
@@ -66,7 +66,7 @@ static void on_progress(void *context, const char *sink, const struct journal_ev
         draw_bar(output);
 }
 
-static bool read_time(const char *option, const char *text, int64_t *ret_ms)
+static bool replay_read_time(const char *option, const char *text, int64_t *ret_ms)
 {
     if (!text)
         return true;
@@ -133,8 +133,8 @@ static bool read_filter(const struct settings *settings, char ret_id[static UUID
         .dry_run = settings->dry_run,
     };
     return is_sensible(settings) && read_id(settings->id, ret_id) &&
-           read_time("since", settings->since, &ret_filter->since_ms) &&
-           read_time("until", settings->until, &ret_filter->until_ms);
+           replay_read_time("since", settings->since, &ret_filter->since_ms) &&
+           replay_read_time("until", settings->until, &ret_filter->until_ms);
 }
 
 static void print_summary(const struct output *output, const struct replay_report *report)
@@ -180,7 +180,7 @@ static enum result replay_sinks(const struct settings *settings, struct delivery
             .sink = &sinks[i],
             .clock = &clock_system,
             .filter = filter,
-            .progress = on_progress,
+            .progress = replay_on_progress,
             .context = output,
         };
         if (result == RESULT_OK)

@@ -8,7 +8,7 @@
 
 enum { JSON_MAX = 64 << 10 };
 
-static void print_json(const struct delivery_status *delivery_status)
+static void status_print_json(const struct delivery_status *delivery_status)
 {
     struct buf text;
     struct json_writer writer;
@@ -39,7 +39,7 @@ static void print_sink(const struct delivery_status_sink *sink, int64_t now_ms)
     }
 }
 
-static void print_text(const struct delivery_status *delivery_status)
+static void status_print_text(const struct delivery_status *delivery_status)
 {
     int64_t now_ms = clock_wall_ms(&clock_system);
     printf("bridge    %s, journal at sequence %lld\n",
@@ -70,8 +70,8 @@ enum exit_code command_status(struct settings *settings, const struct config_sou
         return EXIT_FAILED;
     }
     if (settings->json)
-        print_json(&delivery_status);
+        status_print_json(&delivery_status);
     else
-        print_text(&delivery_status);
+        status_print_text(&delivery_status);
     return needs_person(&delivery_status) ? EXIT_FAILED : EXIT_DONE;
 }

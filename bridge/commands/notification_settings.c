@@ -18,8 +18,9 @@ static void find_secret(const struct config_sources *sources, const struct secre
     secret_warn_file(source->path);
 }
 
-static void check_file(const struct config_sources *sources, const char *option, const char *file,
-                       struct buf *problems)
+static void notification_settings_check_file(const struct config_sources *sources,
+                                             const char *option, const char *file,
+                                             struct buf *problems)
 {
     if (file && access(file, R_OK) != 0)
         config_add_problem(sources, option, problems, "can't be read");
@@ -38,7 +39,8 @@ static void check_webhook(struct settings *settings, const struct config_sources
         config_add_problem(sources, "webhook_url", problems, "%s", error.text);
     if (!settings->webhook_secret_path)
         config_add_problem(sources, "webhook_secret_file", problems, "isn't set");
-    check_file(sources, "webhook_ca_file", settings->webhook_ca_file, problems);
+    notification_settings_check_file(sources, "webhook_ca_file", settings->webhook_ca_file,
+                                     problems);
 }
 
 static void check_address(const struct config_sources *sources, const char *option,
@@ -63,7 +65,7 @@ static void check_smtp(struct settings *settings, const struct config_sources *s
         config_add_problem(sources, "mail_from", problems, "isn't set");
     check_address(sources, "mail_from", settings->mail_from, problems);
     check_address(sources, "mail_default_to", settings->mail_default_to, problems);
-    check_file(sources, "smtp_ca_file", settings->smtp_ca_file, problems);
+    notification_settings_check_file(sources, "smtp_ca_file", settings->smtp_ca_file, problems);
 }
 
 void notification_settings_check(struct settings *settings, const struct config_sources *sources,

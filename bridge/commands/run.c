@@ -106,7 +106,7 @@ static enum result start_status(struct bridge *bridge, struct error *error)
     return http_server_start(&options, &bridge->server, error);
 }
 
-static enum result start(struct bridge *bridge, struct error *error)
+static enum result run_start(struct bridge *bridge, struct error *error)
 {
     const char *bridge_dir = bridge->settings->bridge_dir;
     enum result result = delivery_status_lock_bridge(bridge_dir, &bridge->lock, error);
@@ -119,7 +119,7 @@ static enum result start(struct bridge *bridge, struct error *error)
     return result == RESULT_OK ? start_pumps(bridge, error) : result;
 }
 
-static void tick(struct bridge *bridge)
+static void run_tick(struct bridge *bridge)
 {
     for (size_t i = 0; i < bridge->pump_count; i++)
         pump_watch(bridge->pumps[i]);
@@ -128,7 +128,7 @@ static void tick(struct bridge *bridge)
 }
 
 /* Until SIGTERM or SIGINT. */
-static void serve(struct bridge *bridge)
+static void run_serve(struct bridge *bridge)
 {
     struct pollfd descriptors[] = {{.fd = bridge->signals, .events = POLLIN},
                                    {.fd = bridge->wakeups, .events = POLLIN}};
@@ -140,7 +140,7 @@ static void serve(struct bridge *bridge)
                 pump_wake(bridge->pumps[i]);
         int64_t now_ms = clock_monotonic_ms(&clock_system);
         if (now_ms - ticked_ms >= TICK_MS) {
-            tick(bridge);
+            run_tick(bridge);
             ticked_ms = now_ms;
         }
     }
@@ -164,7 +164,7 @@ static bool stop_pumps(struct bridge *bridge)
     return ended;
 }
 
-static bool stop(struct bridge *bridge)
+static bool run_stop(struct bridge *bridge)
 {
     bool ended = stop_pumps(bridge);
     http_server_stop(bridge->server);
@@ -185,21 +185,21 @@ static bool pump_moves(void *context)
     return pump_has_moved(context);
 }
 
-static bool server_moves(void *context)
+static bool run_server_moves(void *context)
 {
     return http_server_has_moved(context);
 }
 
 /* A pump that waits for head running moves. */
-static void start_watchdog(struct bridge *bridge)
+static void run_start_watchdog(struct bridge *bridge)
 {
     watchdog_init(&bridge->watchdog, &clock_system);
-    watchdog_add(&bridge->watchdog, "status", server_moves, bridge->server);
+    watchdog_add(&bridge->watchdog, "status", run_server_moves, bridge->server);
     for (size_t i = 0; i < bridge->pump_count; i++)
         watchdog_add(&bridge->watchdog, "pump", pump_moves, bridge->pumps[i]);
 }
 
-static void log_ready(const struct bridge *bridge)
+static void run_log_ready(const struct bridge *bridge)
 {
     LOG(LOG_INFO, "bridge.ready", LOG_TEXT("version", TILLBOX_VERSION),
         LOG_TEXT("status_host", bridge->settings->status_listen.host),
@@ -240,22 +240,22 @@ enum exit_code command_run(struct settings *settings, const struct config_source
     bridge.signals = stop_signals_open();
     if (!wait_for_folder(&bridge))
         return EXIT_DONE;
-    enum result result = start(&bridge, &error);
+    enum result result = run_start(&bridge, &error);
     if (result == RESULT_OK) {
-        log_ready(&bridge);
-        start_watchdog(&bridge);
+        run_log_ready(&bridge);
+        run_start_watchdog(&bridge);
         sd_notify_status(
             "database %s, broker %s; `tillbox-bridge status` says where every event is",
             settings->postgres_url ? "on" : "off", settings->amqp_url ? "on" : "off");
         sd_notify_ready();
-        serve(&bridge);
+        run_serve(&bridge);
         LOG(LOG_INFO, "bridge.stopping");
         sd_notify_stopping();
     } else {
         LOG(LOG_ERROR, "bridge.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));
     }
-    if (!stop(&bridge)) {
+    if (!run_stop(&bridge)) {
         LOG(LOG_WARN, "bridge.thread_leaked");
         _exit((int)exit_code_of(result)); /* what that thread uses must not be released */
     }

@@ -20,7 +20,7 @@ void sinks_init(struct sinks *peers, const struct settings *settings)
     };
 }
 
-static bool is_wanted(const char *url, const char *name, const char *only)
+static bool sinks_is_wanted(const char *url, const char *name, const char *only)
 {
     return url && (!only || strcmp(only, name) == 0);
 }
@@ -30,11 +30,11 @@ enum result sinks_new(const struct sinks *peers, const char *only,
 {
     size_t count = 0;
     enum result result = RESULT_OK;
-    if (is_wanted(peers->postgres.url, "postgres", only)) {
+    if (sinks_is_wanted(peers->postgres.url, "postgres", only)) {
         result = sink_postgres_new(&peers->postgres, &random_system, &ret_sinks[count]);
         count += result == RESULT_OK;
     }
-    if (result == RESULT_OK && is_wanted(peers->rabbitmq.url, "rabbitmq", only)) {
+    if (result == RESULT_OK && sinks_is_wanted(peers->rabbitmq.url, "rabbitmq", only)) {
         result = sink_rabbitmq_new(&peers->rabbitmq, &ret_sinks[count]);
         count += result == RESULT_OK;
     }

@@ -60,7 +60,7 @@ struct consumer {
     bool is_returned; /* the messages have gone back; the batch only waits for the database */
 };
 
-static int64_t now_ms(const struct consumer *c)
+static int64_t consumer_now_ms(const struct consumer *c)
 {
     return clock_monotonic_ms(c->options.clock);
 }
@@ -119,12 +119,12 @@ static void add_item(struct consumer *c, struct broker_delivery *delivery)
 /* Takes a batch off the queue; c->count stays 0 if nothing came. DELIVERY_DOWN: the broker. */
 static enum delivery collect_batch(struct consumer *c, struct error *error)
 {
-    int64_t until_ms = now_ms(c) + CONSUMER_POLL_MS;
+    int64_t until_ms = consumer_now_ms(c) + CONSUMER_POLL_MS;
     size_t bytes = 0;
     c->is_returned = false;
     while (c->count < CONSUMER_BATCH_EVENTS && bytes < CONSUMER_BATCH_BYTES) {
         struct broker_delivery *delivery = NULL;
-        int64_t left_ms = until_ms - now_ms(c);
+        int64_t left_ms = until_ms - consumer_now_ms(c);
         enum delivery done =
             broker_next(c->broker, left_ms > 0 ? left_ms : 0, ENVELOPE_BYTES_MAX, &delivery, error);
         if (done != DELIVERY_DONE)
@@ -132,7 +132,7 @@ static enum delivery collect_batch(struct consumer *c, struct error *error)
         if (!delivery)
             break;
         if (c->count == 0)
-            until_ms = now_ms(c) + CONSUMER_LINGER_MS;
+            until_ms = consumer_now_ms(c) + CONSUMER_LINGER_MS;
         size_t size = 0;
         broker_delivery_body(delivery, &size);
         bytes += size;
@@ -274,8 +274,8 @@ static enum delivery publish_dead_letter(struct consumer *c, const struct consum
 }
 
 /* Who sent it should be kept, but a login without the tag for that must not hold up the queue. */
-static enum delivery send_dead_letter(struct consumer *c, const struct consumer_item *item,
-                                      struct error *error)
+static enum delivery consumer_send_dead_letter(struct consumer *c, const struct consumer_item *item,
+                                               struct error *error)
 {
     enum delivery done = publish_dead_letter(c, item, error);
     if (done != DELIVERY_DOWN || !c->dead_letters || !broker_user_is_refused(c->dead_letters))
@@ -290,7 +290,7 @@ static enum delivery bury(struct consumer *c, const struct consumer_item *item, 
 {
     enum delivery done = broker_delivery_is_too_large(item->delivery)
                              ? broker_reject(c->broker, item->delivery, error)
-                             : send_dead_letter(c, item, error);
+                             : consumer_send_dead_letter(c, item, error);
     if (done != DELIVERY_DONE)
         return DELIVERY_DOWN;
     tell_dead(c, item);
@@ -321,11 +321,11 @@ static void write_peer(const struct consumer *c, const struct consumer_peer *pee
                        enum breaker_state *ret_breaker)
 {
     *ret_up = peer->up;
-    *ret_breaker = breaker_state(&peer->breaker, now_ms(c));
+    *ret_breaker = breaker_state(&peer->breaker, consumer_now_ms(c));
 }
 
 /* Writes down how the peers are; `reason` is why one went away, NULL when all is well. */
-static void note(struct consumer *c, const char *reason)
+static void consumer_note(struct consumer *c, const char *reason)
 {
     pthread_mutex_lock(&c->lock);
     write_peer(c, &c->postgres, &c->stats.postgres_up, &c->stats.postgres_breaker);
@@ -338,35 +338,36 @@ static void note(struct consumer *c, const char *reason)
 }
 
 /* Each time a peer goes or comes, and when its breaker moves. */
-static void tell(const struct consumer *c, const struct consumer_peer *peer, const char *reason)
+static void consumer_tell(const struct consumer *c, const struct consumer_peer *peer,
+                          const char *reason)
 {
     LOG(peer->up ? LOG_INFO : LOG_WARN, "consumer.peer", LOG_TEXT("consumer", c->options.ops->name),
         LOG_TEXT("peer", peer->name), LOG_TEXT("state", peer->up ? "up" : "down"),
-        LOG_TEXT("breaker", breaker_state_text(breaker_state(&peer->breaker, now_ms(c)))),
+        LOG_TEXT("breaker", breaker_state_text(breaker_state(&peer->breaker, consumer_now_ms(c)))),
         LOG_TEXT("reason", reason ? reason : ""));
 }
 
 static void report_up(struct consumer *c, struct consumer_peer *peer)
 {
-    breaker_report(&peer->breaker, peer->generation, true, now_ms(c));
+    breaker_report(&peer->breaker, peer->generation, true, consumer_now_ms(c));
     peer->generation = peer->breaker.generation; /* it may have closed just now */
     retry_reset(&peer->retry);
     if (!peer->up) {
         peer->up = true;
-        tell(c, peer, NULL);
+        consumer_tell(c, peer, NULL);
     }
-    note(c, NULL);
+    consumer_note(c, NULL);
 }
 
 static void report_down(struct consumer *c, struct consumer_peer *peer, const struct error *error)
 {
-    enum breaker_state before = breaker_state(&peer->breaker, now_ms(c));
+    enum breaker_state before = breaker_state(&peer->breaker, consumer_now_ms(c));
     bool was_up = peer->up;
     peer->up = false;
-    breaker_report(&peer->breaker, peer->generation, false, now_ms(c));
-    if (was_up || breaker_state(&peer->breaker, now_ms(c)) != before)
-        tell(c, peer, error->text);
-    note(c, error->text);
+    breaker_report(&peer->breaker, peer->generation, false, consumer_now_ms(c));
+    if (was_up || breaker_state(&peer->breaker, consumer_now_ms(c)) != before)
+        consumer_tell(c, peer, error->text);
+    consumer_note(c, error->text);
 }
 
 /* Since the database is away. */
@@ -392,11 +393,11 @@ static void lose_postgres(struct consumer *c, const struct error *error)
     report_down(c, &c->postgres, error);
 }
 
-static bool tick(struct consumer *c)
+static bool consumer_tick(struct consumer *c)
 {
     struct error error = {0};
     const struct consumer_ops *ops = c->options.ops;
-    c->ticked_ms = now_ms(c);
+    c->ticked_ms = consumer_now_ms(c);
     if (!pg_is_alive(c->pg))
         error_write(&error, "the connection was lost");
     else if (!ops->tick || ops->tick(c->options.self, c->pg, &error) == DELIVERY_DONE)
@@ -408,10 +409,11 @@ static bool tick(struct consumer *c)
 static bool connect_postgres(struct consumer *c)
 {
     struct error error = {0};
-    if (breaker_admit(&c->postgres.breaker, now_ms(c), &c->postgres.generation) != RESULT_OK)
+    if (breaker_admit(&c->postgres.breaker, consumer_now_ms(c), &c->postgres.generation) !=
+        RESULT_OK)
         return false;
     if (pg_connect(&c->postgres_options, &c->pg, &error) == DELIVERY_DONE)
-        return tick(c);
+        return consumer_tick(c);
     report_down(c, &c->postgres, &error);
     return false;
 }
@@ -420,7 +422,7 @@ static bool connect_postgres(struct consumer *c)
  * consuming. A session that broke is replaced at once, with the batch still in hand. */
 static bool attach_postgres(struct consumer *c)
 {
-    if (c->pg && (now_ms(c) - c->ticked_ms < CONSUMER_TICK_MS || tick(c)))
+    if (c->pg && (consumer_now_ms(c) - c->ticked_ms < CONSUMER_TICK_MS || consumer_tick(c)))
         return true;
     if (!c->pg && connect_postgres(c)) {
         if (c->count == 0) /* otherwise the batch that failed will tell */
@@ -458,7 +460,8 @@ static bool attach_rabbitmq(struct consumer *c)
     struct error error = {0};
     if (c->broker)
         return true;
-    if (breaker_admit(&c->rabbitmq.breaker, now_ms(c), &c->rabbitmq.generation) != RESULT_OK)
+    if (breaker_admit(&c->rabbitmq.breaker, consumer_now_ms(c), &c->rabbitmq.generation) !=
+        RESULT_OK)
         return false;
     enum delivery done = connect_rabbitmq(c, &error);
     if (done == DELIVERY_DONE)
@@ -471,7 +474,7 @@ static bool attach_rabbitmq(struct consumer *c)
 }
 
 /* False if the database is away; then the batch stays. */
-static bool apply(struct consumer *c)
+static bool consumer_apply(struct consumer *c)
 {
     struct error error = {0};
     if (apply_batch(c, &error) != DELIVERY_DONE) {
@@ -485,7 +488,7 @@ static bool apply(struct consumer *c)
     return true;
 }
 
-static bool settle(struct consumer *c)
+static bool consumer_settle(struct consumer *c)
 {
     struct error error = {0};
     enum delivery done = c->is_returned ? DELIVERY_DONE : acknowledge_batch(c, &error);
@@ -510,13 +513,13 @@ static bool collect(struct consumer *c)
 }
 
 /* False: wait before the next step. */
-static bool take_step(struct consumer *c)
+static bool consumer_take_step(struct consumer *c)
 {
     if (!attach_postgres(c))
         return false;
     if (c->count == 0 && (!attach_rabbitmq(c) || !collect(c)))
         return false;
-    return c->count == 0 || (apply(c) && settle(c));
+    return c->count == 0 || (consumer_apply(c) && consumer_settle(c));
 }
 
 /* After a failure: the longer of what its retry and its breaker say. */
@@ -524,11 +527,11 @@ static int64_t wait_after_failure(struct consumer *c)
 {
     struct consumer_peer *peer = c->postgres.up ? &c->rabbitmq : &c->postgres;
     int64_t backoff_ms = retry_next_ms(&peer->retry, c->options.random);
-    int64_t breaker_ms = breaker_wait_ms(&peer->breaker, now_ms(c));
+    int64_t breaker_ms = breaker_wait_ms(&peer->breaker, consumer_now_ms(c));
     return backoff_ms > breaker_ms ? backoff_ms : breaker_ms;
 }
 
-static void wait_for(struct consumer *c, int64_t duration_ms)
+static void consumer_wait_for(struct consumer *c, int64_t duration_ms)
 {
     int64_t until_ns = clock_deadline_ns(c->options.clock, duration_ms);
     bool is_late = false;
@@ -551,13 +554,13 @@ static void leave(struct consumer *c)
     pg_close(c->pg);
 }
 
-static void *run(void *context)
+static void *consumer_run(void *context)
 {
     struct consumer *c = context;
     while (!atomic_load(&c->stopping)) {
-        atomic_store(&c->moved_ms, now_ms(c));
-        if (!take_step(c))
-            wait_for(c, wait_after_failure(c));
+        atomic_store(&c->moved_ms, consumer_now_ms(c));
+        if (!consumer_take_step(c))
+            consumer_wait_for(c, wait_after_failure(c));
     }
     leave(c);
     pthread_mutex_lock(&c->lock);
@@ -595,14 +598,14 @@ enum result consumer_start(const struct consumer_options *options, struct consum
         return RESULT_NO_MEMORY;
     }
     c->options = *options;
-    atomic_store(&c->moved_ms, now_ms(c));
+    atomic_store(&c->moved_ms, consumer_now_ms(c));
     c->postgres_options = *options->postgres;
     c->postgres_options.break_off = &c->abandon;
     init_peer(&c->postgres, "postgres");
     init_peer(&c->rabbitmq, "rabbitmq");
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
-    if (pthread_create(&c->thread, NULL, run, c) != 0) {
+    if (pthread_create(&c->thread, NULL, consumer_run, c) != 0) {
         consumer_free(c);
         return error_set(error, RESULT_NO_MEMORY, "the consumer's thread doesn't start");
     }
@@ -610,7 +613,7 @@ enum result consumer_start(const struct consumer_options *options, struct consum
     return RESULT_OK;
 }
 
-static void watch(struct consumer *c, int64_t time_ms)
+static void consumer_own_watch(struct consumer *c, int64_t time_ms)
 {
     pthread_mutex_lock(&c->lock);
     if (c->broker)
@@ -622,12 +625,12 @@ static void watch(struct consumer *c, int64_t time_ms)
 
 void consumer_watch(struct consumer *consumer)
 {
-    watch(consumer, now_ms(consumer));
+    consumer_own_watch(consumer, consumer_now_ms(consumer));
 }
 
 bool consumer_has_moved(struct consumer *consumer)
 {
-    return now_ms(consumer) - atomic_load(&consumer->moved_ms) < CONSUMER_STEP_MAX_MS;
+    return consumer_now_ms(consumer) - atomic_load(&consumer->moved_ms) < CONSUMER_STEP_MAX_MS;
 }
 
 void consumer_stats(struct consumer *consumer, struct consumer_stats *ret_stats)
@@ -659,7 +662,7 @@ bool consumer_stop(struct consumer *consumer)
     pthread_cond_broadcast(&consumer->wake);
     if (!wait_for_end(consumer, CONSUMER_FINISH_MS)) {
         latch_raise(&consumer->abandon);
-        watch(consumer, INT64_MAX);
+        consumer_own_watch(consumer, INT64_MAX);
         if (!wait_for_end(consumer, LAST_WAIT_MS))
             return false;
     }

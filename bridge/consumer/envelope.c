@@ -27,7 +27,7 @@ const char *envelope_kind_text(enum envelope_kind kind)
     return KINDS[kind];
 }
 
-static bool is_plain_name(const char *text)
+static bool envelope_is_plain_name(const char *text)
 {
     for (; *text; text++)
         if (!isalnum((unsigned char)*text) && !strchr("-_.", *text))
@@ -39,7 +39,7 @@ static bool read_name(struct request_body *form, const char *name, const char **
 {
     if (!request_body_text(form, name, FORM_REQUIRED, 1, ENVELOPE_NAME_MAX, ret_text))
         return false;
-    if (is_plain_name(*ret_text))
+    if (envelope_is_plain_name(*ret_text))
         return true;
     field_errors_add(form->errors, name, "may have letters, digits, \"-\", \"_\" and \".\"");
     return false;
@@ -61,7 +61,7 @@ static bool read_uuid(struct request_body *form, const char *name,
     return true;
 }
 
-static void read_version(struct request_body *form)
+static void envelope_read_version(struct request_body *form)
 {
     const char *version = NULL;
     if (request_body_text(form, "event_version", FORM_REQUIRED, 0, VERSION_MAX, &version) &&
@@ -84,7 +84,7 @@ static void read_type(struct request_body *form, struct envelope *envelope)
         field_errors_add(form->errors, "event_type", "\"%s\" is not known", type);
 }
 
-static void read_time(struct request_body *form, struct envelope *envelope)
+static void envelope_read_time(struct request_body *form, struct envelope *envelope)
 {
     if (request_body_text(form, "occurred_at", FORM_REQUIRED, 1, CLOCK_TEXT_SIZE,
                           &envelope->occurred_at) &&
@@ -92,8 +92,8 @@ static void read_time(struct request_body *form, struct envelope *envelope)
         field_errors_add(form->errors, "occurred_at", "must be a time in UTC");
 }
 
-static void read_line(const struct json *value, size_t number, struct envelope_line *line,
-                      struct field_errors *errors)
+static void envelope_read_line(const struct json *value, size_t number, struct envelope_line *line,
+                               struct field_errors *errors)
 {
     struct request_body form;
     char prefix[FORM_PATH_MAX];
@@ -107,8 +107,8 @@ static void read_line(const struct json *value, size_t number, struct envelope_l
                          &line->unit_price_minor);
 }
 
-static enum result read_lines(const struct json *items, struct envelope *envelope,
-                              struct field_errors *errors)
+static enum result envelope_read_lines(const struct json *items, struct envelope *envelope,
+                                       struct field_errors *errors)
 {
     size_t count = 0;
     for (const struct json *item = json_first(items); item; item = json_next(item))
@@ -118,13 +118,14 @@ static enum result read_lines(const struct json *items, struct envelope *envelop
     if (!envelope->lines)
         return RESULT_NO_MEMORY;
     for (const struct json *item = json_first(items); item; item = json_next(item)) {
-        read_line(item, envelope->line_count, &envelope->lines[envelope->line_count], errors);
+        envelope_read_line(item, envelope->line_count, &envelope->lines[envelope->line_count],
+                           errors);
         envelope->line_count++;
     }
     return RESULT_OK;
 }
 
-static enum result read_order(struct request_body *form, struct envelope *envelope)
+static enum result envelope_read_order(struct request_body *form, struct envelope *envelope)
 {
     const char *status = NULL;
     bool is_created = envelope->kind == ENVELOPE_ORDER_CREATED;
@@ -137,10 +138,10 @@ static enum result read_order(struct request_body *form, struct envelope *envelo
         field_errors_add(form->errors, "data.status", "must be \"%s\"", wanted);
     const struct json *items =
         request_body_array(form, "items", FORM_REQUIRED, 1, ENVELOPE_LINES_MAX);
-    return items ? read_lines(items, envelope, form->errors) : RESULT_OK;
+    return items ? envelope_read_lines(items, envelope, form->errors) : RESULT_OK;
 }
 
-static void read_product(struct request_body *form, struct envelope *envelope)
+static void envelope_read_product(struct request_body *form, struct envelope *envelope)
 {
     request_body_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
                          &envelope->product_id);
@@ -152,7 +153,7 @@ static void read_product(struct request_body *form, struct envelope *envelope)
     request_body_text_or_null(form, "sku", 1, ENVELOPE_SKU_MAX, &envelope->sku);
 }
 
-static void read_adjustment(struct request_body *form, struct envelope *envelope)
+static void envelope_read_adjustment(struct request_body *form, struct envelope *envelope)
 {
     request_body_integer(form, "product_id", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
                          &envelope->product_id);
@@ -172,13 +173,13 @@ static enum result read_data(const struct json *data, struct envelope *envelope,
     switch (envelope->kind) {
     case ENVELOPE_ORDER_CREATED:
     case ENVELOPE_ORDER_CANCELLED:
-        return read_order(&form, envelope);
+        return envelope_read_order(&form, envelope);
     case ENVELOPE_PRODUCT_CREATED:
     case ENVELOPE_PRODUCT_UPDATED:
-        read_product(&form, envelope);
+        envelope_read_product(&form, envelope);
         return RESULT_OK;
     case ENVELOPE_STOCK_ADJUSTED:
-        read_adjustment(&form, envelope);
+        envelope_read_adjustment(&form, envelope);
         return RESULT_OK;
     case ENVELOPE_KINDS:
         break;
@@ -190,7 +191,7 @@ static enum result read_members(struct envelope *envelope, struct field_errors *
 {
     struct request_body form;
     request_body_open(&form, envelope->document, "", errors);
-    read_version(&form);
+    envelope_read_version(&form);
     read_type(&form, envelope);
     read_uuid(&form, "event_id", envelope->event_id);
     read_uuid(&form, "journal_id", envelope->journal_id);
@@ -198,7 +199,7 @@ static enum result read_members(struct envelope *envelope, struct field_errors *
     read_name(&form, "location", &envelope->location);
     request_body_integer(&form, "sequence", FORM_REQUIRED, 1, JSON_INTEGER_MAX,
                          &envelope->sequence);
-    read_time(&form, envelope);
+    envelope_read_time(&form, envelope);
     if (errors->count > 0)
         return RESULT_OK;
     const struct json *data = json_member(envelope->document, "data");

@@ -20,7 +20,7 @@ struct running {
     struct watchdog watchdog;
 };
 
-static enum result start(struct running *running, struct error *error)
+static enum result service_start(struct running *running, struct error *error)
 {
     const struct service *service = running->service;
     const struct consumer_options options = {.ops = service->consumes,
@@ -50,20 +50,20 @@ static bool consumer_moves(void *context)
     return consumer_has_moved(context);
 }
 
-static bool server_moves(void *context)
+static bool service_server_moves(void *context)
 {
     return http_server_has_moved(context);
 }
 
 /* A consumer that waits for a peer moves. */
-static void start_watchdog(struct running *running)
+static void service_start_watchdog(struct running *running)
 {
     watchdog_init(&running->watchdog, &clock_system);
     watchdog_add(&running->watchdog, "consumer", consumer_moves, running->api.consumer);
-    watchdog_add(&running->watchdog, "http", server_moves, running->server);
+    watchdog_add(&running->watchdog, "http", service_server_moves, running->server);
 }
 
-static void serve(struct running *running)
+static void service_serve(struct running *running)
 {
     struct pollfd signals = {.fd = running->signals, .events = POLLIN};
     while (poll(&signals, 1, TICK_MS) == 0) {
@@ -89,7 +89,7 @@ static void stop_http(struct running *running)
     http_server_stop(running->server);
 }
 
-static enum result end(struct running *running, enum result result)
+static enum result service_end(struct running *running, enum result result)
 {
     stop_http(running);
     if (!consumer_stop(running->api.consumer)) {
@@ -105,19 +105,19 @@ enum result service_run(const struct service *service)
 {
     struct error error = {0};
     struct running running = {.service = service, .signals = stop_signals_open()};
-    enum result result = start(&running, &error);
+    enum result result = service_start(&running, &error);
     if (result == RESULT_OK) {
         LOG(LOG_INFO, "service.ready", LOG_TEXT("service", service->consumes->name),
             LOG_TEXT("version", TILLBOX_VERSION), LOG_TEXT("host", service->listen->host),
             LOG_INT("port", http_server_port(running.server)));
-        start_watchdog(&running);
+        service_start_watchdog(&running);
         sd_notify_ready();
-        serve(&running);
+        service_serve(&running);
         LOG(LOG_INFO, "service.stopping");
         sd_notify_stopping();
     } else {
         LOG(LOG_ERROR, "service.start_failed", LOG_TEXT("result", result_text(result)),
             LOG_TEXT("error", error.text));
     }
-    return end(&running, result);
+    return service_end(&running, result);
 }

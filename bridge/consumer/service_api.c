@@ -16,7 +16,7 @@ bool service_api_screen(void *context, struct http_exchange *exchange)
            http_guard_check_token(service->api_token, exchange);
 }
 
-static bool is_ready(const struct consumer_stats *stats)
+static bool service_api_is_ready(const struct consumer_stats *stats)
 {
     return stats->postgres_up && stats->rabbitmq_up;
 }
@@ -32,7 +32,7 @@ static void put_peer(struct json_writer *writer, const char *name, bool up,
 
 static void put_health(struct json_writer *writer, const struct consumer_stats *stats)
 {
-    json_put_text(writer, "status", is_ready(stats) ? "ok" : "waiting");
+    json_put_text(writer, "status", service_api_is_ready(stats) ? "ok" : "waiting");
     put_peer(writer, "postgres", stats->postgres_up, stats->postgres_breaker);
     put_peer(writer, "rabbitmq", stats->rabbitmq_up, stats->rabbitmq_breaker);
     if (stats->last_error.text[0])
@@ -57,8 +57,8 @@ static void put_counts(struct json_writer *writer, const struct consumer_stats *
     json_end_object(writer);
 }
 
-static void get_livez(const struct service_api *api, const struct consumer_stats *stats,
-                      struct http_reply *reply)
+static void service_api_get_livez(const struct service_api *api, const struct consumer_stats *stats,
+                                  struct http_reply *reply)
 {
     (void)api;
     (void)stats;
@@ -68,8 +68,8 @@ static void get_livez(const struct service_api *api, const struct consumer_stats
 static void get_readyz(const struct service_api *api, const struct consumer_stats *stats,
                        struct http_reply *reply)
 {
-    if (is_ready(stats)) {
-        get_livez(api, stats, reply);
+    if (service_api_is_ready(stats)) {
+        service_api_get_livez(api, stats, reply);
         return;
     }
     reply_problem(reply, PROBLEM_DATABASE, "waiting for %s",
@@ -77,8 +77,8 @@ static void get_readyz(const struct service_api *api, const struct consumer_stat
     reply->retry_after_s = RETRY_AFTER_S;
 }
 
-static void get_healthz(const struct service_api *api, const struct consumer_stats *stats,
-                        struct http_reply *reply)
+static void service_api_get_healthz(const struct service_api *api,
+                                    const struct consumer_stats *stats, struct http_reply *reply)
 {
     (void)api;
     struct json_writer writer;
@@ -88,8 +88,8 @@ static void get_healthz(const struct service_api *api, const struct consumer_sta
     json_end_object(&writer);
 }
 
-static void get_status(const struct service_api *api, const struct consumer_stats *stats,
-                       struct http_reply *reply)
+static void service_api_get_status(const struct service_api *api,
+                                   const struct consumer_stats *stats, struct http_reply *reply)
 {
     struct json_writer writer;
     const struct service *service = api->service;
@@ -111,8 +111,8 @@ static void declare_metric(struct buf *text, const char *name, const char *type,
                       help, name, type);
 }
 
-static void put_metric(struct buf *text, const char *consumer, const char *name, const char *type,
-                       int64_t value, const char *help)
+static void service_api_put_metric(struct buf *text, const char *consumer, const char *name,
+                                   const char *type, int64_t value, const char *help)
 {
     declare_metric(text, name, type, help);
     buf_append_format(text, "tillbox_consumer_%s{consumer=\"%s\"} ", name, consumer);
@@ -140,30 +140,32 @@ static void put_age(struct buf *text, const char *consumer, int64_t age_ms)
 static void put_batch_metrics(struct buf *text, const char *name,
                               const struct consumer_stats *stats)
 {
-    put_metric(text, name, "batches_total", "counter", stats->batches, "Batches applied.");
-    put_metric(text, name, "batch_events", "gauge", stats->batch_events_last,
-               "Messages of the last batch.");
-    put_metric(text, name, "batch_events_most", "gauge", stats->batch_events_most,
-               "Messages of the largest batch.");
+    service_api_put_metric(text, name, "batches_total", "counter", stats->batches,
+                           "Batches applied.");
+    service_api_put_metric(text, name, "batch_events", "gauge", stats->batch_events_last,
+                           "Messages of the last batch.");
+    service_api_put_metric(text, name, "batch_events_most", "gauge", stats->batch_events_most,
+                           "Messages of the largest batch.");
     put_age(text, name, stats->event_age_ms);
 }
 
-static void get_metrics(const struct service_api *api, const struct consumer_stats *stats,
-                        struct http_reply *reply)
+static void service_api_get_metrics(const struct service_api *api,
+                                    const struct consumer_stats *stats, struct http_reply *reply)
 {
     const struct service *service = api->service;
     const char *name = service->consumes->name;
     struct buf *text = &reply->body;
     reply->content_type = "text/plain; version=0.0.4";
-    put_metric(text, name, "messages_total", "counter", stats->received,
-               "Messages taken off the queue.");
-    put_metric(text, name, "applied_total", "counter", stats->applied, "Events that were new.");
-    put_metric(text, name, "duplicates_total", "counter", stats->duplicates,
-               "Events that had been applied before.");
-    put_metric(text, name, "dead_lettered_total", "counter", stats->dead_lettered,
-               "Messages sent to order.failed.");
-    put_metric(text, name, "retries_total", "counter", stats->retries,
-               "Batches that the database asked to be run again.");
+    service_api_put_metric(text, name, "messages_total", "counter", stats->received,
+                           "Messages taken off the queue.");
+    service_api_put_metric(text, name, "applied_total", "counter", stats->applied,
+                           "Events that were new.");
+    service_api_put_metric(text, name, "duplicates_total", "counter", stats->duplicates,
+                           "Events that had been applied before.");
+    service_api_put_metric(text, name, "dead_lettered_total", "counter", stats->dead_lettered,
+                           "Messages sent to order.failed.");
+    service_api_put_metric(text, name, "retries_total", "counter", stats->retries,
+                           "Batches that the database asked to be run again.");
     put_batch_metrics(text, name, stats);
     put_peer_metric(text, name, "peer_up", stats->postgres_up, stats->rabbitmq_up,
                     "1 if the peer is connected.");
@@ -179,11 +181,11 @@ typedef void path_handler(const struct service_api *api, const struct consumer_s
 static const struct {
     const char *path;
     path_handler *handle;
-} PATHS[] = {{"/livez", get_livez},
+} PATHS[] = {{"/livez", service_api_get_livez},
              {"/readyz", get_readyz},
-             {"/healthz", get_healthz},
-             {"/status", get_status},
-             {"/metrics", get_metrics}};
+             {"/healthz", service_api_get_healthz},
+             {"/status", service_api_get_status},
+             {"/metrics", service_api_get_metrics}};
 
 static path_handler *find_path(const char *path)
 {

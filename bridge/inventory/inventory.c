@@ -76,8 +76,9 @@ static void tell_crossings(struct inventory *inventory, const struct pg_rows *ro
     }
 }
 
-static enum delivery apply(void *self, struct pg *pg, const struct envelope *const *events,
-                           size_t count, size_t *ret_applied, struct error *error)
+static enum delivery inventory_apply(void *self, struct pg *pg,
+                                     const struct envelope *const *events, size_t count,
+                                     size_t *ret_applied, struct error *error)
 {
     struct inventory *inventory = self;
     struct pg_rows *rows = NULL;
@@ -105,7 +106,7 @@ static enum delivery purge_keys(struct inventory *inventory, struct pg *pg, int6
                                                                          : DELIVERY_DOWN;
 }
 
-static enum delivery tick(void *self, struct pg *pg, struct error *error)
+static enum delivery inventory_tick(void *self, struct pg *pg, struct error *error)
 {
     struct inventory *inventory = self;
     struct pg_rows *rows = NULL;
@@ -141,6 +142,6 @@ const struct consumer_ops INVENTORY_OPS = {
     .kinds = 1U << ENVELOPE_ORDER_CREATED | 1U << ENVELOPE_ORDER_CANCELLED |
              1U << ENVELOPE_PRODUCT_CREATED | 1U << ENVELOPE_PRODUCT_UPDATED |
              1U << ENVELOPE_STOCK_ADJUSTED,
-    .apply = apply,
-    .tick = tick,
+    .apply = inventory_apply,
+    .tick = inventory_tick,
 };

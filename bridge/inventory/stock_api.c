@@ -63,7 +63,7 @@ struct page_reading {
     struct field_errors errors;
 };
 
-static void read_parameter(void *context, const char *name, const char *value)
+static void stock_api_read_parameter(void *context, const char *name, const char *value)
 {
     struct page_reading *reading = context;
     if (strcmp(name, "after") == 0) {
@@ -81,12 +81,12 @@ static void read_parameter(void *context, const char *name, const char *value)
     }
 }
 
-static bool read_page(struct stock_request *request)
+static bool stock_api_read_page(struct stock_request *request)
 {
     struct page_reading reading = {.request = request};
     request->limit = STOCK_PAGE_DEFAULT;
     field_errors_init(&reading.errors);
-    http_exchange_query(request->exchange, read_parameter, &reading);
+    http_exchange_query(request->exchange, stock_api_read_parameter, &reading);
     bool good = reading.errors.count == 0;
     if (!good)
         reply_invalid(http_exchange_reply(request->exchange), &reading.errors);
@@ -94,7 +94,7 @@ static bool read_page(struct stock_request *request)
     return good;
 }
 
-static void read_product(struct request_body *form, struct json_writer *asked)
+static void stock_api_read_product(struct request_body *form, struct json_writer *asked)
 {
     int64_t product_id = 0, stock = 0, price = 0;
     const char *name = NULL, *sku = NULL;
@@ -113,7 +113,7 @@ static void read_product(struct request_body *form, struct json_writer *asked)
         json_put_text(asked, "sku", sku);
 }
 
-static void read_adjustment(struct request_body *form, struct json_writer *asked)
+static void stock_api_read_adjustment(struct request_body *form, struct json_writer *asked)
 {
     int64_t delta = 0;
     const char *reason = NULL;
@@ -128,7 +128,7 @@ static void read_adjustment(struct request_body *form, struct json_writer *asked
 }
 
 /* Reads the body into `asked`. */
-static bool read_change(struct stock_api *api, struct stock_request *request)
+static bool stock_api_read_change(struct stock_api *api, struct stock_request *request)
 {
     char event_id[UUID_TEXT_SIZE];
     struct request_body form;
@@ -146,10 +146,10 @@ static bool read_change(struct stock_api *api, struct stock_request *request)
     json_put_text(&asked, "location", request->location);
     request_body_open(&form, body, "", &errors);
     if (request->kind == STOCK_ADD) {
-        read_product(&form, &asked);
+        stock_api_read_product(&form, &asked);
     } else {
         json_put_int(&asked, "product_id", request->product_id);
-        read_adjustment(&form, &asked);
+        stock_api_read_adjustment(&form, &asked);
     }
     request_body_close(&form);
     json_end_object(&asked);
@@ -171,7 +171,7 @@ static void write_hash(struct sha256 *hasher, char ret_text[static STOCK_HASH_SI
 }
 
 /* What makes a request the same as another: method, path and body. */
-static bool read_key(struct stock_api *api, struct stock_request *request)
+static bool stock_api_read_key(struct stock_api *api, struct stock_request *request)
 {
     const char *key = http_exchange_header(request->exchange, "Idempotency-Key");
     const char *path = http_exchange_path(request->exchange);
@@ -197,8 +197,9 @@ static bool read_key(struct stock_api *api, struct stock_request *request)
 static bool read_request(struct stock_api *api, struct stock_request *request)
 {
     if (request->kind == STOCK_LIST)
-        return read_page(request);
-    return request->kind == STOCK_SHOW || (read_change(api, request) && read_key(api, request));
+        return stock_api_read_page(request);
+    return request->kind == STOCK_SHOW ||
+           (stock_api_read_change(api, request) && stock_api_read_key(api, request));
 }
 
 static void submit(struct stock_api *api, struct stock_request *request)

@@ -49,7 +49,8 @@ static void put_text_or_null(struct json_writer *writer, const char *name,
         json_put_text(writer, name, pg_text(rows, row, column));
 }
 
-static void write_product(struct json_writer *writer, const struct pg_rows *rows, size_t row)
+static void stock_request_write_product(struct json_writer *writer, const struct pg_rows *rows,
+                                        size_t row)
 {
     json_begin_object(writer, NULL);
     json_put_text(writer, "location", pg_text(rows, row, AT_LOCATION));
@@ -75,7 +76,7 @@ static void answer_list(struct stock_request *request, const struct pg_rows *row
     json_begin_object(&writer, NULL);
     json_begin_array(&writer, "products");
     for (size_t row = 0; row < count && row < shown; row++)
-        write_product(&writer, rows, row);
+        stock_request_write_product(&writer, rows, row);
     json_end_array(&writer);
     if (count > shown)
         json_put_int(&writer, "next_after", pg_int(rows, shown - 1, AT_ID));
@@ -90,7 +91,7 @@ static void answer_one(struct stock_request *request, const struct pg_rows *rows
     struct json_writer writer;
     reply->status = status;
     json_writer_init(&writer, &reply->body);
-    write_product(&writer, rows, 0);
+    stock_request_write_product(&writer, rows, 0);
     if (status == 201)
         snprintf(reply->location, sizeof reply->location, "/locations/%s/products/%" PRId64,
                  request->location, pg_int(rows, 0, AT_ID));
@@ -131,8 +132,8 @@ static void answer_change(struct stock_request *request, const struct pg_rows *r
         reply_problem(reply, PROBLEM_KEY_REUSED, "a new request needs a new Idempotency-Key");
 }
 
-static enum delivery run(struct stock_request *request, struct pg *pg, struct pg_rows **ret_rows,
-                         struct error *error)
+static enum delivery stock_request_run(struct stock_request *request, struct pg *pg,
+                                       struct pg_rows **ret_rows, struct error *error)
 {
     char number[NUMBER_SIZE], limit[NUMBER_SIZE];
     bool is_list = request->kind == STOCK_LIST;
@@ -172,7 +173,7 @@ enum delivery stock_request_answer(struct stock_request *request, struct pg *pg,
                                    struct error *error)
 {
     struct pg_rows *rows = NULL;
-    enum delivery done = run(request, pg, &rows, error);
+    enum delivery done = stock_request_run(request, pg, &rows, error);
     if (done == DELIVERY_DONE) {
         answer_rows(request, rows);
     } else if (done == DELIVERY_TRANSIENT || strcmp(pg_sqlstate(pg), "55P03") == 0) {

@@ -19,7 +19,7 @@ struct stock_worker {
     struct pg *pg; /* the thread's own */
 };
 
-static int64_t now_ms(const struct stock_worker *worker)
+static int64_t stock_worker_now_ms(const struct stock_worker *worker)
 {
     return clock_monotonic_ms(worker->postgres.clock);
 }
@@ -31,7 +31,7 @@ static void lose(struct stock_worker *worker, const struct error *error)
     worker->pg = NULL;
 }
 
-static bool connect(struct stock_worker *worker)
+static bool stock_worker_connect(struct stock_worker *worker)
 {
     struct error error = {0};
     if (worker->pg && pg_is_alive(worker->pg))
@@ -45,10 +45,10 @@ static bool connect(struct stock_worker *worker)
 }
 
 /* True if the database was there. */
-static bool ask(struct stock_worker *worker, struct stock_request *request)
+static bool stock_worker_ask(struct stock_worker *worker, struct stock_request *request)
 {
     struct error error = {0};
-    if (!connect(worker)) {
+    if (!stock_worker_connect(worker)) {
         stock_request_refuse(request);
         return false;
     }
@@ -62,14 +62,15 @@ static void answer(struct stock_worker *worker, struct stock_request *request)
 {
     uint64_t generation = 0;
     pthread_mutex_lock(&worker->lock);
-    enum result admitted = breaker_admit(&worker->breaker, now_ms(worker), &generation);
+    enum result admitted =
+        breaker_admit(&worker->breaker, stock_worker_now_ms(worker), &generation);
     pthread_mutex_unlock(&worker->lock);
     if (admitted != RESULT_OK || latch_is_raised(&worker->stopping)) {
         stock_request_refuse(request);
     } else {
-        bool there = ask(worker, request);
+        bool there = stock_worker_ask(worker, request);
         pthread_mutex_lock(&worker->lock);
-        breaker_report(&worker->breaker, generation, there, now_ms(worker));
+        breaker_report(&worker->breaker, generation, there, stock_worker_now_ms(worker));
         pthread_mutex_unlock(&worker->lock);
     }
     http_exchange_resume(request->exchange);
@@ -91,7 +92,7 @@ static struct stock_request *next_request(struct stock_worker *worker)
     return request;
 }
 
-static void *run(void *context)
+static void *stock_worker_run(void *context)
 {
     struct stock_worker *worker = context;
     struct stock_request *request;
@@ -117,7 +118,7 @@ enum result stock_worker_submit(struct stock_worker *worker, struct stock_reques
 enum breaker_state stock_worker_breaker(struct stock_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
-    enum breaker_state state = breaker_state(&worker->breaker, now_ms(worker));
+    enum breaker_state state = breaker_state(&worker->breaker, stock_worker_now_ms(worker));
     pthread_mutex_unlock(&worker->lock);
     return state;
 }
@@ -149,7 +150,7 @@ enum result stock_worker_start(const struct pg_options *postgres, struct stock_w
     breaker_init(&worker->breaker, &BREAKER);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->wake, NULL);
-    if (pthread_create(&worker->thread, NULL, run, worker) != 0) {
+    if (pthread_create(&worker->thread, NULL, stock_worker_run, worker) != 0) {
         stock_worker_free(worker);
         return error_set(error, RESULT_NO_MEMORY, "the stock worker's thread doesn't start");
     }

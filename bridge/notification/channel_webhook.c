@@ -64,7 +64,7 @@ static enum result sign(struct webhook *webhook, struct error *error,
     return RESULT_OK;
 }
 
-static enum result judge(int status, struct error *error)
+static enum result channel_webhook_judge(int status, struct error *error)
 {
     if (status >= 200 && status < 300)
         return RESULT_OK;
@@ -90,7 +90,7 @@ static enum result post(struct webhook *webhook, const char *key, const char *si
                                          .connect_timeout_ms = timeout_ms};
     /* What the receiver says beside the status is nobody's business. */
     enum result result = http_client_call(webhook->client, &request, &status, NULL, error);
-    return result == RESULT_OK ? judge(status, error) : result;
+    return result == RESULT_OK ? channel_webhook_judge(status, error) : result;
 }
 
 static enum result send_webhook(void *self, const struct channel_message *message,

@@ -51,7 +51,8 @@ static bool is_of_order(const struct envelope *event)
     return event->kind == ENVELOPE_ORDER_CREATED || event->kind == ENVELOPE_ORDER_CANCELLED;
 }
 
-static void write_items(struct json_writer *writer, const struct envelope *order)
+static void notification_intake_write_items(struct json_writer *writer,
+                                            const struct envelope *order)
 {
     json_begin_array(writer, "items");
     for (size_t i = 0; i < order->line_count; i++) {
@@ -64,7 +65,8 @@ static void write_items(struct json_writer *writer, const struct envelope *order
     json_end_array(writer);
 }
 
-static void write_order(struct json_writer *writer, const struct envelope *order)
+static void notification_intake_write_order(struct json_writer *writer,
+                                            const struct envelope *order)
 {
     bool is_created = order->kind == ENVELOPE_ORDER_CREATED;
     json_begin_object(writer, NULL);
@@ -75,15 +77,15 @@ static void write_order(struct json_writer *writer, const struct envelope *order
     json_put_text(writer, "location", order->location);
     json_put_int(writer, "order_id", order->order_id);
     json_put_int(writer, "user_id", order->user_id);
-    write_items(writer, order);
+    notification_intake_write_items(writer, order);
     json_put_int(writer, "total", order->total_minor);
     json_put_text(writer, "occurred_at", order->occurred_at);
     json_end_object(writer);
 }
 
 /* How many of the events are of no order. */
-static size_t write_events(struct notification_intake *intake, const struct envelope *const *events,
-                           size_t count)
+static size_t notification_intake_write_events(struct notification_intake *intake,
+                                               const struct envelope *const *events, size_t count)
 {
     struct json_writer writer;
     size_t passed_over = 0;
@@ -92,7 +94,7 @@ static size_t write_events(struct notification_intake *intake, const struct enve
     json_begin_array(&writer, NULL);
     for (size_t i = 0; i < count; i++) {
         if (is_of_order(events[i]))
-            write_order(&writer, events[i]);
+            notification_intake_write_order(&writer, events[i]);
         else
             passed_over++;
     }
@@ -100,12 +102,13 @@ static size_t write_events(struct notification_intake *intake, const struct enve
     return passed_over;
 }
 
-static enum delivery apply(void *self, struct pg *pg, const struct envelope *const *events,
-                           size_t count, size_t *ret_applied, struct error *error)
+static enum delivery notification_intake_apply(void *self, struct pg *pg,
+                                               const struct envelope *const *events, size_t count,
+                                               size_t *ret_applied, struct error *error)
 {
     struct notification_intake *intake = self;
     struct pg_rows *rows = NULL;
-    size_t passed_over = write_events(intake, events, count);
+    size_t passed_over = notification_intake_write_events(intake, events, count);
     if (buf_result(&intake->events) != RESULT_OK) {
         error_write(error, "the batch doesn't fit into memory");
         return DELIVERY_DOWN;
@@ -122,7 +125,7 @@ static enum delivery apply(void *self, struct pg *pg, const struct envelope *con
     return done;
 }
 
-static enum delivery tick(void *self, struct pg *pg, struct error *error)
+static enum delivery notification_intake_tick(void *self, struct pg *pg, struct error *error)
 {
     struct notification_intake *intake = self;
     struct notification_counts counts = {0};
@@ -141,5 +144,5 @@ static enum delivery tick(void *self, struct pg *pg, struct error *error)
 const struct consumer_ops NOTIFICATION_OPS = {.name = "notification",
                                               .queue = TOPOLOGY_NOTIFICATION,
                                               .kinds = (1U << ENVELOPE_KINDS) - 1,
-                                              .apply = apply,
-                                              .tick = tick};
+                                              .apply = notification_intake_apply,
+                                              .tick = notification_intake_tick};

@@ -33,7 +33,8 @@ void notification_format_amount(const struct notification_currency *currency, in
              currency->code ? " " : "", currency->code ? currency->code : "");
 }
 
-static bool read_member(const struct json *item, const char *name, int64_t *ret_number)
+static bool notification_text_read_member(const struct json *item, const char *name,
+                                          int64_t *ret_number)
 {
     const struct json *member = json_member(item, name);
     return member && json_integer(member, ret_number) == RESULT_OK;
@@ -44,8 +45,10 @@ static enum result write_item(const struct notification_currency *currency, cons
 {
     int64_t product_id = 0, quantity = 0, price = 0;
     char amount[NOTIFICATION_AMOUNT_SIZE];
-    if (json_kind(item) != JSON_OBJECT || !read_member(item, "product_id", &product_id) ||
-        !read_member(item, "quantity", &quantity) || !read_member(item, "unit_price", &price))
+    if (json_kind(item) != JSON_OBJECT ||
+        !notification_text_read_member(item, "product_id", &product_id) ||
+        !notification_text_read_member(item, "quantity", &quantity) ||
+        !notification_text_read_member(item, "unit_price", &price))
         return RESULT_INVALID;
     notification_format_amount(currency, price, amount);
     buf_append_format(out, "%s%lld x product %lld at %s", out->size > 0 ? "\n" : "",
@@ -53,8 +56,8 @@ static enum result write_item(const struct notification_currency *currency, cons
     return RESULT_OK;
 }
 
-static enum result write_items(const struct notification_currency *currency, const char *items,
-                               struct buf *out)
+static enum result notification_text_write_items(const struct notification_currency *currency,
+                                                 const char *items, struct buf *out)
 {
     struct json *document = NULL;
     enum result result = json_parse(items, strlen(items), &document, NULL);
@@ -76,7 +79,8 @@ enum result notification_write(const struct notification_texts *texts,
     buf_init(&items, NOTIFICATION_TEXT_MAX);
     bool is_created = strcmp(notification->kind, NOTIFICATION_CONFIRMATION) == 0;
     const struct template *template = is_created ? &texts->confirmation : &texts->cancellation;
-    enum result result = write_items(&texts->currency, notification->items, &items);
+    enum result result =
+        notification_text_write_items(&texts->currency, notification->items, &items);
     snprintf(order_id, sizeof order_id, "%lld", (long long)notification->order_id);
     snprintf(user_id, sizeof user_id, "%lld", (long long)notification->user_id);
     notification_format_amount(&texts->currency, notification->total_minor, total);

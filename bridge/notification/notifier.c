@@ -49,7 +49,7 @@ struct notifier {
     struct notifier_stats stats;
 };
 
-static bool is_stopping(struct notifier *notifier)
+static bool notifier_is_stopping(struct notifier *notifier)
 {
     pthread_mutex_lock(&notifier->lock);
     bool stopping = notifier->stopping;
@@ -66,7 +66,7 @@ static uint64_t wakeups_of(struct notifier *notifier)
 }
 
 /* Until the time is over, the notifier stops, or there has been another wakeup than `seen`. */
-static void wait_for(struct notifier *notifier, int64_t duration_ms, uint64_t seen)
+static void notifier_wait_for(struct notifier *notifier, int64_t duration_ms, uint64_t seen)
 {
     int64_t until_ns = clock_deadline_ns(notifier->options.clock, duration_ms);
     pthread_mutex_lock(&notifier->lock);
@@ -185,8 +185,8 @@ static void settle_failure(struct sender *sender, const struct notification *not
     count(sender, given_up ? notifier->stats.given_up : notifier->stats.retried);
 }
 
-static enum result try_once(struct sender *sender, const struct notification *notification,
-                            struct error *error)
+static enum result notifier_try_once(struct sender *sender, const struct notification *notification,
+                                     struct error *error)
 {
     char total[NOTIFICATION_AMOUNT_SIZE];
     const struct notification_texts *texts = sender->notifier->options.texts;
@@ -206,7 +206,7 @@ static enum result try_once(struct sender *sender, const struct notification *no
 static void send_one(struct sender *sender, const struct notification *notification)
 {
     struct error error = {0};
-    enum result result = try_once(sender, notification, &error);
+    enum result result = notifier_try_once(sender, notification, &error);
     if (result != RESULT_OK) {
         settle_failure(sender, notification, result, &error);
         return;
@@ -240,18 +240,19 @@ static bool send_batch(struct sender *sender)
 /* Nothing is due; what this sender has put off will be the next. */
 static void rest(struct sender *sender, uint64_t seen)
 {
-    wait_for(sender->notifier, sender->look_again_ms, seen);
+    notifier_wait_for(sender->notifier, sender->look_again_ms, seen);
     sender->look_again_ms = NOTIFIER_IDLE_MS;
 }
 
-static void *run(void *context)
+static void *notifier_run(void *context)
 {
     struct sender *sender = context;
     struct notifier *notifier = sender->notifier;
-    while (!is_stopping(notifier)) {
+    while (!notifier_is_stopping(notifier)) {
         uint64_t seen = wakeups_of(notifier);
         if (!connect_database(sender) || !mark_sent(sender))
-            wait_for(notifier, retry_next_ms(&sender->reconnect, notifier->options.random), seen);
+            notifier_wait_for(notifier, retry_next_ms(&sender->reconnect, notifier->options.random),
+                              seen);
         else if (!send_batch(sender))
             rest(sender, seen);
     }
@@ -289,7 +290,7 @@ static enum result start_sender(struct notifier *notifier, enum channel_kind kin
     const struct notifier_options *options = &notifier->options;
     enum result result = channel_new(kind, options->channel, options->clock, &sender->channel);
     pthread_mutex_lock(&notifier->lock);
-    if (result == RESULT_OK && pthread_create(&sender->thread, NULL, run, sender) != 0)
+    if (result == RESULT_OK && pthread_create(&sender->thread, NULL, notifier_run, sender) != 0)
         result = RESULT_NO_MEMORY;
     if (result == RESULT_OK) {
         notifier->senders[notifier->sender_count++] = sender;

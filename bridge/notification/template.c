@@ -60,8 +60,8 @@ static enum result next_piece(const char **text, struct piece *ret_piece, struct
     return RESULT_OK;
 }
 
-static enum result check(const char *text, bool ret_has[static TEMPLATE_FIELD_COUNT],
-                         struct error *error)
+static enum result template_check(const char *text, bool ret_has[static TEMPLATE_FIELD_COUNT],
+                                  struct error *error)
 {
     while (*text) {
         struct piece piece;
@@ -86,9 +86,9 @@ static enum result split(char *bytes, struct template *template, struct error *e
     template->bytes = bytes;
     template->subject = bytes + strlen(SUBJECT);
     template->text = end + 2;
-    enum result result = check(template->subject, in_subject, error);
+    enum result result = template_check(template->subject, in_subject, error);
     if (result == RESULT_OK)
-        result = check(template->text, in_text, error);
+        result = template_check(template->text, in_text, error);
     if (result != RESULT_OK)
         return result;
     if (in_subject[TEMPLATE_ITEMS])

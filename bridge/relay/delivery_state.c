@@ -190,7 +190,8 @@ static enum result begin(struct delivery_state *deliveries, struct error *error)
 }
 
 /* Commits if all went well, else takes everything back. */
-static enum result end(struct delivery_state *deliveries, enum result result, struct error *error)
+static enum result delivery_state_end(struct delivery_state *deliveries, enum result result,
+                                      struct error *error)
 {
     if (result == RESULT_OK)
         result = statement_run(deliveries->statements[DELIVERY_STATE_COMMIT], error);
@@ -201,7 +202,7 @@ static enum result end(struct delivery_state *deliveries, enum result result, st
     return result;
 }
 
-static void read_sink(struct statement *row, struct delivery_state_sink *ret_sink)
+static void delivery_state_read_sink(struct statement *row, struct delivery_state_sink *ret_sink)
 {
     snprintf(ret_sink->journal_id, sizeof ret_sink->journal_id, "%s", statement_text(row, 0));
     ret_sink->start_sequence = statement_int(row, 1);
@@ -232,7 +233,7 @@ static enum result find_sink(struct delivery_state *deliveries, const char *sink
         return result;
     *ret_sink = (struct delivery_state_sink){0};
     snprintf(ret_sink->name, sizeof ret_sink->name, "%s", sink);
-    read_sink(select, ret_sink);
+    delivery_state_read_sink(select, ret_sink);
     statement_reset(select);
     return RESULT_OK;
 }
@@ -273,7 +274,7 @@ enum result delivery_state_attach(struct delivery_state *deliveries, const char 
                            "bridge.db belongs to journal %s, this one is %s: the box's files have "
                            "been mixed up",
                            found.journal_id, journal_id);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }
 
 /* Runs a statement that answers a question about an event, and its order unless that is NOT_ASKED,
@@ -346,7 +347,7 @@ enum result delivery_state_settle(struct delivery_state *deliveries, const char 
     result = statement_run(update, error);
     for (size_t i = 0; i < count && result == RESULT_OK; i++)
         result = insert_parked(deliveries, sink, &parked[i], error);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }
 
 enum result delivery_state_park(struct delivery_state *deliveries, const char *sink,
@@ -357,7 +358,7 @@ enum result delivery_state_park(struct delivery_state *deliveries, const char *s
         return result;
     for (size_t i = 0; i < count && result == RESULT_OK; i++)
         result = insert_parked(deliveries, sink, &parked[i], error);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }
 
 enum result delivery_state_rewind(struct delivery_state *deliveries, const char *sink,
@@ -378,7 +379,7 @@ enum result delivery_state_rewind(struct delivery_state *deliveries, const char 
     statement_bind_blob(update, 3, cursor->hash, SHA256_SIZE);
     if (result == RESULT_OK)
         result = statement_run(update, error);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }
 
 enum result delivery_state_note_state(struct delivery_state *deliveries, const char *sink,
@@ -394,10 +395,10 @@ enum result delivery_state_note_state(struct delivery_state *deliveries, const c
     bind_word(update, 4, reason);
     statement_bind_int(update, 5, clock_wall_ms(deliveries->clock));
     result = statement_run(update, error);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }
 
-static void read_parked(struct statement *row, struct parked *ret_parked)
+static void delivery_state_read_parked(struct statement *row, struct parked *ret_parked)
 {
     *ret_parked = (struct parked){0};
     snprintf(ret_parked->sink, sizeof ret_parked->sink, "%s", statement_text(row, 0));
@@ -432,7 +433,7 @@ enum result delivery_state_each_parked(struct delivery_state *deliveries,
     statement_bind_int(select, 6, filter->only_open);
     enum result result = statement_step(select, &row, error);
     while (result == RESULT_OK && row) {
-        read_parked(select, &parked);
+        delivery_state_read_parked(select, &parked);
         each(context, &parked);
         result = statement_step(select, &row, error);
     }
@@ -440,9 +441,10 @@ enum result delivery_state_each_parked(struct delivery_state *deliveries,
     return result;
 }
 
-static enum result ask(struct delivery_state *deliveries, enum delivery_state_statement question,
-                       const char *sink, int64_t sequence, int64_t order_id, bool *ret_yes,
-                       struct error *error)
+static enum result delivery_state_ask(struct delivery_state *deliveries,
+                                      enum delivery_state_statement question, const char *sink,
+                                      int64_t sequence, int64_t order_id, bool *ret_yes,
+                                      struct error *error)
 {
     pthread_mutex_lock(&deliveries->lock);
     enum result result = ask_locked(deliveries, question, sink, sequence, order_id, ret_yes, error);
@@ -458,7 +460,7 @@ enum result delivery_state_find_dead_letter(struct delivery_state *deliveries,
     struct statement *select = deliveries->statements[DELIVERY_STATE_FIND_DEAD_LETTER];
     enum result result = statement_step(select, &row, error);
     if (result == RESULT_OK && row)
-        read_parked(select, ret_parked);
+        delivery_state_read_parked(select, ret_parked);
     statement_reset(select);
     pthread_mutex_unlock(&deliveries->lock);
     return result == RESULT_OK && !row ? RESULT_NOT_FOUND : result;
@@ -467,28 +469,31 @@ enum result delivery_state_find_dead_letter(struct delivery_state *deliveries,
 enum result delivery_state_has_parked(struct delivery_state *deliveries, const char *sink,
                                       int64_t after, bool *ret_any, struct error *error)
 {
-    return ask(deliveries, DELIVERY_STATE_HAS_PARKED, sink, after, NOT_ASKED, ret_any, error);
+    return delivery_state_ask(deliveries, DELIVERY_STATE_HAS_PARKED, sink, after, NOT_ASKED,
+                              ret_any, error);
 }
 
 enum result delivery_state_is_parked(struct delivery_state *deliveries, const char *sink,
                                      int64_t sequence, bool *ret_parked, struct error *error)
 {
-    return ask(deliveries, DELIVERY_STATE_IS_PARKED, sink, sequence, NOT_ASKED, ret_parked, error);
+    return delivery_state_ask(deliveries, DELIVERY_STATE_IS_PARKED, sink, sequence, NOT_ASKED,
+                              ret_parked, error);
 }
 
 enum result delivery_state_is_blocked(struct delivery_state *deliveries, const char *sink,
                                       int64_t sequence, int64_t order_id, bool *ret_blocked,
                                       struct error *error)
 {
-    return ask(deliveries, DELIVERY_STATE_IS_BLOCKED, sink, sequence, order_id, ret_blocked, error);
+    return delivery_state_ask(deliveries, DELIVERY_STATE_IS_BLOCKED, sink, sequence, order_id,
+                              ret_blocked, error);
 }
 
 enum result delivery_state_has_open_before(struct delivery_state *deliveries, const char *sink,
                                            int64_t sequence, int64_t order_id, bool *ret_open,
                                            struct error *error)
 {
-    return ask(deliveries, DELIVERY_STATE_HAS_OPEN_BEFORE, sink, sequence, order_id, ret_open,
-               error);
+    return delivery_state_ask(deliveries, DELIVERY_STATE_HAS_OPEN_BEFORE, sink, sequence, order_id,
+                              ret_open, error);
 }
 
 static enum result update_one(struct delivery_state *deliveries, struct statement *update,
@@ -511,7 +516,7 @@ enum result delivery_state_settle_parked(struct delivery_state *deliveries, cons
     bind_word(update, 4, reason);
     statement_bind_int(update, 5, clock_wall_ms(deliveries->clock));
     result = update_one(deliveries, update, error);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }
 
 enum result delivery_state_note_dead_lettered(struct delivery_state *deliveries, const char *sink,
@@ -523,5 +528,5 @@ enum result delivery_state_note_dead_lettered(struct delivery_state *deliveries,
     struct statement *update = statement_for(deliveries, DELIVERY_STATE_NOTE_DEAD_LETTERED, sink);
     statement_bind_int(update, 2, sequence);
     result = update_one(deliveries, update, error);
-    return end(deliveries, result, error);
+    return delivery_state_end(deliveries, result, error);
 }

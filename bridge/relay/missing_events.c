@@ -12,9 +12,10 @@ static const char LOGGED_SQL[] =
     " WHERE device_id = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence";
 
 /* Both lists are in order of sequence. */
-static void compare_page(const struct journal_page *page, const struct pg_rows *rows,
-                         void (*missing)(void *context, const struct journal_event *event),
-                         void *context)
+static void missing_events_compare_page(const struct journal_page *page, const struct pg_rows *rows,
+                                        void (*missing)(void *context,
+                                                        const struct journal_event *event),
+                                        void *context)
 {
     size_t row = 0, count = pg_row_count(rows);
     for (size_t i = 0; i < page->count; i++) {
@@ -54,7 +55,7 @@ enum delivery missing_events_find(struct journal_reader *journal, struct pg *pg,
         int64_t last = page.events[page.count - 1].sequence;
         done = read_logged(pg, info.device_id, after, last, &rows, error);
         if (done == DELIVERY_DONE)
-            compare_page(&page, rows, missing, context);
+            missing_events_compare_page(&page, rows, missing, context);
         pg_free_rows(rows);
         after = last;
     }

@@ -57,14 +57,14 @@ static enum result read_past_damage(struct pump *pump, struct error *error)
     return result;
 }
 
-static enum result read_page(struct pump *pump, struct error *error)
+static enum result pump_read_page(struct pump *pump, struct error *error)
 {
     enum result result =
         journal_reader_page(pump->journal, pump->cursor, INT64_MAX, &pump->in_flight.page, error);
     return result == RESULT_CORRUPT ? read_past_damage(pump, error) : result;
 }
 
-static enum step take_step(struct pump *pump)
+static enum step pump_take_step(struct pump *pump)
 {
     struct error error = {0};
     if (pump->journal && fence_is_raised(pump->options.fence))
@@ -76,7 +76,7 @@ static enum step take_step(struct pump *pump)
     if (!in_flight_is_empty(in_flight))
         return pump_deliver(pump);
     in_flight_clear(in_flight);
-    if (read_page(pump, &error) != RESULT_OK) {
+    if (pump_read_page(pump, &error) != RESULT_OK) {
         in_flight_clear(in_flight);
         return pump_wait_for_files(pump, &error);
     }
@@ -84,12 +84,12 @@ static enum step take_step(struct pump *pump)
     return in_flight_is_empty(in_flight) ? pump_rest(pump) : pump_deliver(pump);
 }
 
-static void *run(void *context)
+static void *pump_run(void *context)
 {
     struct pump *pump = context;
     enum step step;
     do
-        step = take_step(pump);
+        step = pump_take_step(pump);
     while (step != STEP_STOP && !pump_wait_after(pump, step));
     atomic_store(&pump->moved_ms, ENDED_MS);
     pthread_mutex_lock(&pump->lock);
@@ -141,7 +141,7 @@ enum result pump_start(const struct pump_options *options, struct pump **ret_pum
     enum result result = in_flight_init(&pump->in_flight, options->sink.page_events, PAGE_BYTES);
     if (result == RESULT_OK && !pump->parked)
         result = RESULT_NO_MEMORY;
-    if (result == RESULT_OK && pthread_create(&pump->thread, NULL, run, pump) != 0)
+    if (result == RESULT_OK && pthread_create(&pump->thread, NULL, pump_run, pump) != 0)
         result = error_set(error, RESULT_NO_MEMORY, "the pump's thread doesn't start");
     if (result != RESULT_OK) {
         pump_free(pump);

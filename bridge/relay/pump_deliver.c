@@ -49,7 +49,7 @@ static void log_parked(const struct pump *pump, size_t count)
 }
 
 /* Cursor, count and parked rows move together, up to the first event that is pending. */
-static enum result settle(struct pump *pump, struct error *error)
+static enum result pump_deliver_settle(struct pump *pump, struct error *error)
 {
     struct in_flight *in_flight = &pump->in_flight;
     size_t ready = in_flight_count_ready(in_flight), parked = 0;
@@ -80,13 +80,13 @@ static enum result settle(struct pump *pump, struct error *error)
 
 /* The cursor moves while the rest is still on its way, so that less is sent again after a crash. If
  * it can't be written now, the end of the delivery tries again. */
-static bool on_progress(void *context)
+static bool pump_deliver_on_progress(void *context)
 {
     struct pump *pump = context;
     int64_t now_ms = pump_now_ms(pump);
     if (now_ms - pump->settled_at_ms >= PUMP_SETTLE_MS) {
         in_flight_note_done(&pump->in_flight);
-        (void)!settle(pump, NULL);
+        (void)!pump_deliver_settle(pump, NULL);
         pump->settled_at_ms = pump_now_ms(pump);
     }
     return !atomic_load(&pump->stopping) && !fence_is_raised(pump->options.fence);
@@ -97,11 +97,11 @@ static bool on_progress(void *context)
 static bool settle_at_last(struct pump *pump)
 {
     struct error error = {0};
-    enum result result = settle(pump, &error);
+    enum result result = pump_deliver_settle(pump, &error);
     while (result != RESULT_OK && result != RESULT_CONFLICT) {
         if (pump_wait_after(pump, pump_wait_for_files(pump, &error)))
             return false;
-        result = settle(pump, &error);
+        result = pump_deliver_settle(pump, &error);
     }
     if (result == RESULT_CONFLICT) /* what an event was held behind has been replayed since */
         in_flight_release(&pump->in_flight);
@@ -136,7 +136,7 @@ enum step pump_deliver(struct pump *pump)
     if (result != RESULT_OK)
         return pump_wait_for_files(pump, &error);
     in_flight_pack(&pump->in_flight, &batch);
-    batch.progress = on_progress;
+    batch.progress = pump_deliver_on_progress;
     batch.context = pump;
     pump->settled_at_ms = pump_now_ms(pump);
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &report);
@@ -147,7 +147,8 @@ enum step pump_deliver(struct pump *pump)
 }
 
 /* Reads the parked event into the page. */
-static enum result read_parked(struct pump *pump, const struct parked *parked, struct error *error)
+static enum result pump_deliver_read_parked(struct pump *pump, const struct parked *parked,
+                                            struct error *error)
 {
     struct journal_page *page = &pump->in_flight.page;
     enum result result =
@@ -159,7 +160,7 @@ static enum result read_parked(struct pump *pump, const struct parked *parked, s
 }
 
 /* The parked event, of any sink, is in the page. */
-static enum step send_dead_letter(struct pump *pump, const struct parked *parked)
+static enum step pump_deliver_send_dead_letter(struct pump *pump, const struct parked *parked)
 {
     const struct sink *sink = &pump->options.sink;
     const struct journal_page *page = &pump->in_flight.page;
@@ -192,9 +193,9 @@ static enum step send_next_dead_letter(struct pump *pump)
     if (result == RESULT_NOT_FOUND)
         return STEP_IDLE;
     if (result == RESULT_OK)
-        result = read_parked(pump, &parked, &error);
-    enum step step =
-        result == RESULT_OK ? send_dead_letter(pump, &parked) : pump_wait_for_files(pump, &error);
+        result = pump_deliver_read_parked(pump, &parked, &error);
+    enum step step = result == RESULT_OK ? pump_deliver_send_dead_letter(pump, &parked)
+                                         : pump_wait_for_files(pump, &error);
     in_flight_clear(&pump->in_flight);
     return step;
 }

@@ -22,7 +22,7 @@ static enum result compare_journal(struct pump *pump, const struct delivery_stat
                      (long long)row->cursor);
 }
 
-static enum result read_cursor(struct pump *pump, struct error *error)
+static enum result pump_handshake_read_cursor(struct pump *pump, struct error *error)
 {
     struct delivery_state_sink row;
     uint8_t anchor_hash[SHA256_SIZE];
@@ -42,14 +42,14 @@ static enum result read_cursor(struct pump *pump, struct error *error)
 }
 
 /* The journal may not be there yet: the appliance makes it. */
-static enum step open_journal(struct pump *pump)
+static enum step pump_handshake_open_journal(struct pump *pump)
 {
     struct error error = {0};
     enum result result = journal_reader_open(pump->options.data_dir, &pump->journal, &error);
     if (result == RESULT_OK)
         result = journal_reader_info(pump->journal, &pump->info, &error);
     if (result == RESULT_OK)
-        result = read_cursor(pump, &error);
+        result = pump_handshake_read_cursor(pump, &error);
     if (result == RESULT_OK)
         return STEP_ON;
     if (result == RESULT_CONFLICT || result == RESULT_UNSUPPORTED)
@@ -131,7 +131,7 @@ static void on_missing(void *context, const struct journal_event *event)
 
 /* The peer is further than bridge.db says: what it passed over is parked, and nothing is called
  * delivered on trust. */
-static enum delivery audit(struct pump *pump, int64_t through, struct error *error)
+static enum delivery pump_handshake_audit(struct pump *pump, int64_t through, struct error *error)
 {
     const struct sink *sink = &pump->options.sink;
     struct losses losses = {.pump = pump};
@@ -146,7 +146,7 @@ static enum delivery audit(struct pump *pump, int64_t through, struct error *err
     return DELIVERY_DOWN;
 }
 
-static enum step attach(struct pump *pump)
+static enum step pump_handshake_attach(struct pump *pump)
 {
     struct error error = {0};
     int64_t cursor = pump->cursor;
@@ -158,7 +158,7 @@ static enum step attach(struct pump *pump)
     if (done == DELIVERY_STOP)
         return pump_stop_all(pump, &error);
     if (done == DELIVERY_DONE)
-        done = audit(pump, cursor, &error);
+        done = pump_handshake_audit(pump, cursor, &error);
     if (done != DELIVERY_DONE)
         return pump_go_down(pump, &error);
     if (cursor != pump->cursor && move_cursor(pump, cursor, &error) != RESULT_OK)
@@ -190,7 +190,7 @@ enum step pump_meet(struct pump *pump)
     if (pump->journal && !journal_reader_is_current(pump->journal))
         leave_replaced_journal(pump);
     if (!pump->journal)
-        step = open_journal(pump);
+        step = pump_handshake_open_journal(pump);
     if (step != STEP_ON)
         return step;
     if (breaker_admit(&pump->breaker, pump_now_ms(pump), &pump->generation) != RESULT_OK)
@@ -198,7 +198,7 @@ enum step pump_meet(struct pump *pump)
     if (pump->breaker.state == BREAKER_HALF_OPEN)
         pump_note(pump, SINK_DOWN, NULL);
     if (!pump->attached)
-        step = attach(pump);
+        step = pump_handshake_attach(pump);
     if (step != STEP_ON)
         return step;
     clear_unverified(pump);

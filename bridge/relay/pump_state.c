@@ -62,7 +62,7 @@ enum step pump_go_down(struct pump *pump, const struct error *error)
     return STEP_WAIT;
 }
 
-static bool wait_for(struct pump *pump, int64_t duration_ms, bool wakeup_ends_it)
+static bool pump_state_wait_for(struct pump *pump, int64_t duration_ms, bool wakeup_ends_it)
 {
     int64_t until_ns = clock_deadline_ns(pump->options.clock, duration_ms);
     atomic_store(&pump->moved_ms, pump_now_ms(pump));
@@ -88,7 +88,7 @@ static int64_t wait_ms(struct pump *pump, enum step step)
 
 bool pump_wait_after(struct pump *pump, enum step step)
 {
-    return wait_for(pump, wait_ms(pump, step), step == STEP_IDLE);
+    return pump_state_wait_for(pump, wait_ms(pump, step), step == STEP_IDLE);
 }
 
 void pump_fill_parked(const struct journal_event *event, enum parked_state state,

@@ -48,7 +48,7 @@ static void format_hash(const uint8_t *hash, char ret_text[static HEX_SIZE])
     sha256_format(hash, ret_text + 2);
 }
 
-static void detach(void *self)
+static void sink_postgres_detach(void *self)
 {
     struct sink_postgres *sink = self;
     pg_close(sink->pg);
@@ -96,8 +96,9 @@ static enum delivery add_device(struct sink_postgres *sink, const uint8_t *hash,
 
 /* Head running and box must have the same event at head running's cursor. Behind is fine: head
  * running was restored, and gets the rest again. */
-static enum delivery compare(struct sink_postgres *sink, struct journal_reader *journal,
-                             const struct device *device, struct error *error)
+static enum delivery sink_postgres_compare(struct sink_postgres *sink,
+                                           struct journal_reader *journal,
+                                           const struct device *device, struct error *error)
 {
     uint8_t hash[SHA256_SIZE];
     char head[HEX_SIZE];
@@ -132,7 +133,7 @@ static enum delivery agree(struct sink_postgres *sink, struct journal_reader *jo
     uint8_t anchor_hash[SHA256_SIZE];
     enum delivery done = find_device(sink, &device, error);
     if (done == DELIVERY_DONE && device.known) {
-        done = compare(sink, journal, &device, error);
+        done = sink_postgres_compare(sink, journal, &device, error);
         if (done == DELIVERY_DONE)
             *cursor = device.last_sequence;
         return done;
@@ -146,8 +147,9 @@ static enum delivery agree(struct sink_postgres *sink, struct journal_reader *jo
     return done;
 }
 
-static enum delivery attach(void *self, struct journal_reader *journal,
-                            const struct journal_info *info, int64_t *cursor, struct error *error)
+static enum delivery sink_postgres_attach(void *self, struct journal_reader *journal,
+                                          const struct journal_info *info, int64_t *cursor,
+                                          struct error *error)
 {
     struct sink_postgres *sink = self;
     sink->info = *info;
@@ -157,7 +159,7 @@ static enum delivery attach(void *self, struct journal_reader *journal,
     if (done == DELIVERY_DONE)
         sink->last_sequence = *cursor;
     else if (done == DELIVERY_STOP)
-        detach(sink);
+        sink_postgres_detach(sink);
     return done;
 }
 
@@ -168,8 +170,8 @@ struct part {
     const uint8_t *hash;
 };
 
-static enum result write_events(struct sink_postgres *sink, const struct batch *batch,
-                                const struct part *part)
+static enum result sink_postgres_write_events(struct sink_postgres *sink, const struct batch *batch,
+                                              const struct part *part)
 {
     buf_clear(&sink->events);
     buf_append(&sink->events, "[", 1);
@@ -184,7 +186,7 @@ static enum result write_events(struct sink_postgres *sink, const struct batch *
 }
 
 /* What the functions' own error codes mean to us. */
-static enum delivery judge(const struct sink_postgres *sink, enum delivery done)
+static enum delivery sink_postgres_judge(const struct sink_postgres *sink, enum delivery done)
 {
     const char *sqlstate = pg_sqlstate(sink->pg);
     if (strcmp(sqlstate, "TB002") == 0)
@@ -203,7 +205,7 @@ static enum delivery run_again(struct sink_postgres *sink, const char *sql, size
     for (int tries = 1;; tries++) {
         enum delivery done = pg_run(sink->pg, sql, count, values, NULL, error);
         if (done != DELIVERY_TRANSIENT)
-            return done == DELIVERY_DONE ? done : judge(sink, done);
+            return done == DELIVERY_DONE ? done : sink_postgres_judge(sink, done);
         if (tries == TRIES)
             return DELIVERY_DOWN;
         clock_sleep_ms(sink->options.clock, retry_next_ms(&retry, sink->random));
@@ -236,7 +238,7 @@ static enum delivery store_part(struct sink_postgres *sink, struct error *error)
 static enum delivery deliver_part(struct sink_postgres *sink, const struct batch *batch,
                                   const struct part *part, bool again, struct error *error)
 {
-    if (write_events(sink, batch, part) != RESULT_OK) {
+    if (sink_postgres_write_events(sink, batch, part) != RESULT_OK) {
         error_write(error, "the batch doesn't fit into memory");
         return DELIVERY_DOWN;
     }
@@ -287,7 +289,8 @@ static void deliver_parts(struct sink_postgres *sink, const struct batch *batch,
     *ret_report = report;
 }
 
-static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
+static void sink_postgres_deliver(void *self, const struct batch *batch,
+                                  struct delivery_report *ret_report)
 {
     deliver_parts(self, batch, false, ret_report);
 }
@@ -297,7 +300,7 @@ static void resend(void *self, const struct batch *batch, struct delivery_report
     deliver_parts(self, batch, true, ret_report);
 }
 
-static enum delivery idle(void *self, struct error *error)
+static enum delivery sink_postgres_idle(void *self, struct error *error)
 {
     struct sink_postgres *sink = self;
     if (pg_is_alive(sink->pg))
@@ -306,25 +309,26 @@ static enum delivery idle(void *self, struct error *error)
     return DELIVERY_DOWN;
 }
 
-static void break_off(void *self)
+static void sink_postgres_break_off(void *self)
 {
     struct sink_postgres *sink = self;
     latch_raise(&sink->break_off);
 }
 
-static enum delivery audit(void *self, struct journal_reader *journal, int64_t after,
-                           int64_t through,
-                           void (*missing)(void *context, const struct journal_event *event),
-                           void *context, struct error *error)
+static enum delivery sink_postgres_audit(void *self, struct journal_reader *journal, int64_t after,
+                                         int64_t through,
+                                         void (*missing)(void *context,
+                                                         const struct journal_event *event),
+                                         void *context, struct error *error)
 {
     struct sink_postgres *sink = self;
     return missing_events_find(journal, sink->pg, after, through, missing, context, error);
 }
 
-static void sink_free(void *self)
+static void sink_postgres_sink_free(void *self)
 {
     struct sink_postgres *sink = self;
-    detach(sink);
+    sink_postgres_detach(sink);
     latch_done(&sink->break_off);
     buf_done(&sink->events);
     free(sink);
@@ -332,14 +336,14 @@ static void sink_free(void *self)
 
 static const struct sink_ops OPS = {
     .name = "postgres",
-    .attach = attach,
-    .detach = detach,
-    .audit = audit,
-    .deliver = deliver,
+    .attach = sink_postgres_attach,
+    .detach = sink_postgres_detach,
+    .audit = sink_postgres_audit,
+    .deliver = sink_postgres_deliver,
     .resend = resend,
-    .idle = idle,
-    .break_off = break_off,
-    .free = sink_free,
+    .idle = sink_postgres_idle,
+    .break_off = sink_postgres_break_off,
+    .free = sink_postgres_sink_free,
 };
 
 enum result sink_postgres_new(const struct pg_options *options, const struct random_source *random,

@@ -23,7 +23,7 @@ struct sink_rabbitmq {
     bool topology_denied;
 };
 
-static void detach(void *self)
+static void sink_rabbitmq_detach(void *self)
 {
     struct sink_rabbitmq *sink = self;
     pthread_mutex_lock(&sink->lock);
@@ -34,7 +34,7 @@ static void detach(void *self)
 }
 
 /* The watchdog may look at the connection while it is being made. */
-static enum delivery connect(struct sink_rabbitmq *sink, struct error *error)
+static enum delivery sink_rabbitmq_connect(struct sink_rabbitmq *sink, struct error *error)
 {
     struct broker *broker = broker_new(sink->options);
     if (!broker) {
@@ -47,24 +47,25 @@ static enum delivery connect(struct sink_rabbitmq *sink, struct error *error)
     sink->window = WINDOW_START;
     enum delivery done = broker_open(broker, error);
     if (done != DELIVERY_DONE)
-        detach(sink);
+        sink_rabbitmq_detach(sink);
     return done;
 }
 
-static enum delivery attach(void *self, struct journal_reader *journal,
-                            const struct journal_info *info, int64_t *cursor, struct error *error)
+static enum delivery sink_rabbitmq_attach(void *self, struct journal_reader *journal,
+                                          const struct journal_info *info, int64_t *cursor,
+                                          struct error *error)
 {
     struct sink_rabbitmq *sink = self;
     (void)journal;
     (void)cursor; /* the broker doesn't know how far we have come */
     sink->info = *info;
-    enum delivery done = connect(sink, error);
+    enum delivery done = sink_rabbitmq_connect(sink, error);
     if (done != DELIVERY_DONE || sink->topology_denied)
         return done;
     done = topology_declare(sink->broker, &sink->topology_denied, error);
     if (done != DELIVERY_DONE && sink->topology_denied) {
-        detach(sink); /* the refusal has closed the channel */
-        done = connect(sink, error);
+        sink_rabbitmq_detach(sink); /* the refusal has closed the channel */
+        done = sink_rabbitmq_connect(sink, error);
     }
     return done;
 }
@@ -262,7 +263,8 @@ static enum delivery fly(struct flight *flight)
     return done;
 }
 
-static void deliver(void *self, const struct batch *batch, struct delivery_report *ret_report)
+static void sink_rabbitmq_deliver(void *self, const struct batch *batch,
+                                  struct delivery_report *ret_report)
 {
     struct delivery_report report = {.verdict = DELIVERY_DOWN};
     struct flight flight = {.sink = self, .batch = batch, .error = &report.reason};
@@ -308,14 +310,14 @@ static enum delivery dead_letter(void *self, const char *payload, size_t size,
     return done == DELIVERY_DONE ? broker_await_confirm(sink->broker, tag, error) : done;
 }
 
-static enum delivery idle(void *self, struct error *error)
+static enum delivery sink_rabbitmq_idle(void *self, struct error *error)
 {
     struct sink_rabbitmq *sink = self;
     struct broker_event event;
     return broker_wait(sink->broker, 0, &event, error);
 }
 
-static void watch(void *self, int64_t now_ms)
+static void sink_rabbitmq_watch(void *self, int64_t now_ms)
 {
     struct sink_rabbitmq *sink = self;
     pthread_mutex_lock(&sink->lock);
@@ -324,7 +326,7 @@ static void watch(void *self, int64_t now_ms)
     pthread_mutex_unlock(&sink->lock);
 }
 
-static void break_off(void *self)
+static void sink_rabbitmq_break_off(void *self)
 {
     struct sink_rabbitmq *sink = self;
     pthread_mutex_lock(&sink->lock);
@@ -333,25 +335,25 @@ static void break_off(void *self)
     pthread_mutex_unlock(&sink->lock);
 }
 
-static void sink_free(void *self)
+static void sink_rabbitmq_sink_free(void *self)
 {
     struct sink_rabbitmq *sink = self;
-    detach(sink);
+    sink_rabbitmq_detach(sink);
     pthread_mutex_destroy(&sink->lock);
     free(sink);
 }
 
 static const struct sink_ops OPS = {
     .name = "rabbitmq",
-    .attach = attach,
-    .detach = detach,
-    .deliver = deliver,
-    .resend = deliver, /* the broker has no cursor */
+    .attach = sink_rabbitmq_attach,
+    .detach = sink_rabbitmq_detach,
+    .deliver = sink_rabbitmq_deliver,
+    .resend = sink_rabbitmq_deliver, /* the broker has no cursor */
     .dead_letter = dead_letter,
-    .idle = idle,
-    .watch = watch,
-    .break_off = break_off,
-    .free = sink_free,
+    .idle = sink_rabbitmq_idle,
+    .watch = sink_rabbitmq_watch,
+    .break_off = sink_rabbitmq_break_off,
+    .free = sink_rabbitmq_sink_free,
 };
 
 enum result sink_rabbitmq_new(const struct broker_options *options, struct sink *ret_sink)

@@ -16,16 +16,16 @@ bool status_api_screen(void *context, struct http_exchange *exchange)
 typedef void status_handler(const struct delivery_status *delivery_status, int64_t now_ms,
                             struct http_reply *reply);
 
-static void get_livez(const struct delivery_status *delivery_status, int64_t now_ms,
-                      struct http_reply *reply)
+static void status_api_get_livez(const struct delivery_status *delivery_status, int64_t now_ms,
+                                 struct http_reply *reply)
 {
     (void)delivery_status;
     (void)now_ms;
     buf_append_text(&reply->body, "{\"status\":\"ok\"}");
 }
 
-static void get_status(const struct delivery_status *delivery_status, int64_t now_ms,
-                       struct http_reply *reply)
+static void status_api_get_status(const struct delivery_status *delivery_status, int64_t now_ms,
+                                  struct http_reply *reply)
 {
     struct json_writer writer;
     json_writer_init(&writer, &reply->body);
@@ -45,8 +45,8 @@ static bool is_well(const struct delivery_status *delivery_status)
     return true;
 }
 
-static void get_healthz(const struct delivery_status *delivery_status, int64_t now_ms,
-                        struct http_reply *reply)
+static void status_api_get_healthz(const struct delivery_status *delivery_status, int64_t now_ms,
+                                   struct http_reply *reply)
 {
     struct json_writer writer;
     bool well = is_well(delivery_status);
@@ -58,8 +58,8 @@ static void get_healthz(const struct delivery_status *delivery_status, int64_t n
     json_end_object(&writer);
 }
 
-static void get_metrics(const struct delivery_status *delivery_status, int64_t now_ms,
-                        struct http_reply *reply)
+static void status_api_get_metrics(const struct delivery_status *delivery_status, int64_t now_ms,
+                                   struct http_reply *reply)
 {
     reply->content_type = "text/plain; version=0.0.4";
     delivery_status_write_metrics(delivery_status, now_ms, &reply->body);
@@ -68,10 +68,10 @@ static void get_metrics(const struct delivery_status *delivery_status, int64_t n
 static const struct {
     const char *path;
     status_handler *handle;
-} PATHS[] = {{"/livez", get_livez},
-             {"/status", get_status},
-             {"/healthz", get_healthz},
-             {"/metrics", get_metrics}};
+} PATHS[] = {{"/livez", status_api_get_livez},
+             {"/status", status_api_get_status},
+             {"/healthz", status_api_get_healthz},
+             {"/metrics", status_api_get_metrics}};
 
 static status_handler *find_handler(const char *path)
 {

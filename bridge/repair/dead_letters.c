@@ -14,7 +14,7 @@ struct drain {
 };
 
 /* The rows of one event; at most one on this sink. */
-static void keep_row(void *context, const struct parked *parked)
+static void dead_letters_keep_row(void *context, const struct parked *parked)
 {
     struct parked *row = context;
     *row = *parked;
@@ -26,7 +26,8 @@ static enum result settle_row(struct delivery_state *deliveries, const char *eve
     struct parked row = {0};
     const struct parked_filter filter = {
         .sink = "rabbitmq", .event_id = event_id, .only_open = true};
-    enum result result = delivery_state_each_parked(deliveries, &filter, keep_row, &row, error);
+    enum result result =
+        delivery_state_each_parked(deliveries, &filter, dead_letters_keep_row, &row, error);
     if (result != RESULT_OK || row.sequence == 0)
         return result;
     result = delivery_state_settle_parked(deliveries, row.sink, row.sequence, PARKED_DELIVERED,
@@ -34,8 +35,8 @@ static enum result settle_row(struct delivery_state *deliveries, const char *eve
     return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
-static void tell(const struct drain *drain, const struct broker_delivery *delivery,
-                 const char *reason)
+static void dead_letters_tell(const struct drain *drain, const struct broker_delivery *delivery,
+                              const char *reason)
 {
     const struct settings *settings = drain->settings;
     if (reason)
@@ -71,13 +72,13 @@ static enum result move_one(struct drain *drain, struct broker_delivery *deliver
 {
     const char *type = broker_delivery_type(delivery);
     if (type[0] == '\0') {
-        tell(drain, delivery, "it doesn't say of what type it is");
+        dead_letters_tell(drain, delivery, "it doesn't say of what type it is");
         return broker_give_back(drain->broker, delivery, error) == DELIVERY_DONE ? RESULT_OK
                                                                                  : RESULT_IO;
     }
     enum delivery done = broker_forward(drain->broker, delivery, TOPOLOGY_EVENTS, type, error);
     if (done == DELIVERY_REFUSED || done == DELIVERY_TRANSIENT) {
-        tell(drain, delivery, error->text);
+        dead_letters_tell(drain, delivery, error->text);
         done = broker_give_back(drain->broker, delivery, error);
         return done == DELIVERY_DONE ? RESULT_OK : RESULT_IO;
     }
@@ -87,7 +88,7 @@ static enum result move_one(struct drain *drain, struct broker_delivery *deliver
     if (result == RESULT_OK && broker_acknowledge(drain->broker, delivery, error) != DELIVERY_DONE)
         result = RESULT_IO;
     if (result == RESULT_OK)
-        tell(drain, delivery, NULL);
+        dead_letters_tell(drain, delivery, NULL);
     return result;
 }
 
@@ -101,7 +102,7 @@ static enum result take_one(struct drain *drain, struct error *error)
         return RESULT_NOT_FOUND;
     enum result result = RESULT_OK;
     if (drain->settings->dry_run)
-        tell(drain, delivery, NULL); /* it goes back when the connection closes */
+        dead_letters_tell(drain, delivery, NULL); /* it goes back when the connection closes */
     else
         result = move_one(drain, delivery, error);
     broker_delivery_free(delivery);

@@ -47,8 +47,8 @@ const char *difference_text(enum difference difference)
     return TEXTS[difference];
 }
 
-static void find(struct reconcile *run, enum difference difference, int64_t sequence,
-                 const char *event_id)
+static void reconcile_find(struct reconcile *run, enum difference difference, int64_t sequence,
+                           const char *event_id)
 {
     int64_t *const counts[] = {[DIFFERENCE_MISSING] = &run->report.missing,
                                [DIFFERENCE_UNKNOWN] = &run->report.unknown,
@@ -71,32 +71,32 @@ static enum result miss(struct reconcile *run, const struct journal_event *event
     if (parked)
         run->report.parked++;
     else
-        find(run, DIFFERENCE_MISSING, event->sequence, event->event_id);
+        reconcile_find(run, DIFFERENCE_MISSING, event->sequence, event->event_id);
     return RESULT_OK;
 }
 
 /* Head running has the event: has it what the event says, too? */
-static void compare_event(struct reconcile *run, const struct journal_event *event,
-                          const struct pg_rows *rows, size_t row)
+static void reconcile_compare_event(struct reconcile *run, const struct journal_event *event,
+                                    const struct pg_rows *rows, size_t row)
 {
     const char *verdict = pg_text(rows, row, AT_VERDICT);
     if (strcmp(pg_text(rows, row, AT_EVENT), event->event_id) != 0 || strcmp(verdict, "other") == 0)
-        find(run, DIFFERENCE_OTHER, event->sequence, event->event_id);
+        reconcile_find(run, DIFFERENCE_OTHER, event->sequence, event->event_id);
     else if (strcmp(verdict, "missing") == 0)
-        find(run, DIFFERENCE_MISSING, event->sequence, event->event_id);
+        reconcile_find(run, DIFFERENCE_MISSING, event->sequence, event->event_id);
 }
 
 /* Walks two lists in order of sequence side by side, as a merge does. */
-static enum result compare_page(struct reconcile *run, const struct pg_rows *rows,
-                                struct error *error)
+static enum result reconcile_compare_page(struct reconcile *run, const struct pg_rows *rows,
+                                          struct error *error)
 {
     size_t row = 0, count = pg_row_count(rows);
     enum result result = RESULT_OK;
     for (size_t i = 0; i < run->page.count && result == RESULT_OK; i++) {
         const struct journal_event *event = &run->page.events[i];
         while (row < count && pg_int(rows, row, AT_SEQUENCE) < event->sequence) {
-            find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE),
-                 pg_text(rows, row, AT_EVENT));
+            reconcile_find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE),
+                           pg_text(rows, row, AT_EVENT));
             row++;
         }
         run->report.compared++;
@@ -104,16 +104,17 @@ static enum result compare_page(struct reconcile *run, const struct pg_rows *row
             result = miss(run, event, error);
             continue;
         }
-        compare_event(run, event, rows, row);
+        reconcile_compare_event(run, event, rows, row);
         row++;
     }
     for (; row < count && result == RESULT_OK; row++)
-        find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE), pg_text(rows, row, AT_EVENT));
+        reconcile_find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE),
+                       pg_text(rows, row, AT_EVENT));
     return result;
 }
 
-static enum result ask(struct reconcile *run, int64_t after, int64_t through,
-                       struct pg_rows **ret_rows, struct error *error)
+static enum result reconcile_ask(struct reconcile *run, int64_t after, int64_t through,
+                                 struct pg_rows **ret_rows, struct error *error)
 {
     char first[NUMBER_SIZE], last[NUMBER_SIZE];
     snprintf(first, sizeof first, "%" PRId64, after);
@@ -155,9 +156,9 @@ static enum result compare_all(struct reconcile *run, struct error *error)
             break;
         int64_t through = run->page.events[run->page.count - 1].sequence;
         list_ours(run);
-        result = ask(run, after, through, &rows, error);
+        result = reconcile_ask(run, after, through, &rows, error);
         if (result == RESULT_OK)
-            result = compare_page(run, rows, error);
+            result = reconcile_compare_page(run, rows, error);
         pg_free_rows(rows);
         after = through;
     }
@@ -172,14 +173,15 @@ static enum result look_beyond(struct reconcile *run, struct error *error)
     list_none(run);
     enum result result = journal_reader_head(run->options->journal, &head, error);
     if (result == RESULT_OK)
-        result = ask(run, head, INT64_MAX, &rows, error);
+        result = reconcile_ask(run, head, INT64_MAX, &rows, error);
     for (size_t row = 0; row < pg_row_count(rows); row++)
-        find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE), pg_text(rows, row, AT_EVENT));
+        reconcile_find(run, DIFFERENCE_UNKNOWN, pg_int(rows, row, AT_SEQUENCE),
+                       pg_text(rows, row, AT_EVENT));
     pg_free_rows(rows);
     return result;
 }
 
-static enum result read_cursor(struct reconcile *run, struct error *error)
+static enum result reconcile_read_cursor(struct reconcile *run, struct error *error)
 {
     struct delivery_state_sink sink;
     enum result result =
@@ -200,7 +202,7 @@ enum result reconcile_run(const struct reconcile_options *options,
     if (result == RESULT_OK)
         result = journal_reader_info(options->journal, &run.info, error);
     if (result == RESULT_OK)
-        result = read_cursor(&run, error);
+        result = reconcile_read_cursor(&run, error);
     if (result == RESULT_OK)
         result = compare_all(&run, error);
     if (result == RESULT_OK)

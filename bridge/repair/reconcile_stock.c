@@ -35,7 +35,8 @@ struct beside {
     bool only_count;     /* … and tell nobody */
 };
 
-static void find(const struct beside *beside, enum difference difference, int64_t product_id)
+static void reconcile_stock_find(const struct beside *beside, enum difference difference,
+                                 int64_t product_id)
 {
     struct reconcile_stock_report *report = &beside->run->report;
     int64_t *count = difference == DIFFERENCE_STOCK_MISSING   ? &report->missing
@@ -66,11 +67,11 @@ static void compare_move(void *context, int64_t product_id, int64_t change)
     if (beside->only_count)
         return;
     if (there == 0)
-        find(beside, DIFFERENCE_STOCK_MISSING, product_id);
+        reconcile_stock_find(beside, DIFFERENCE_STOCK_MISSING, product_id);
     else if (there > 1)
-        find(beside, DIFFERENCE_STOCK_DOUBLED, product_id);
+        reconcile_stock_find(beside, DIFFERENCE_STOCK_DOUBLED, product_id);
     else if (!is_right)
-        find(beside, DIFFERENCE_STOCK_OTHER, product_id);
+        reconcile_stock_find(beside, DIFFERENCE_STOCK_OTHER, product_id);
 }
 
 /* The rows are sorted by their event. */
@@ -95,8 +96,9 @@ static size_t count_rows(const struct pg_rows *rows, size_t first, const char *e
     return row - first;
 }
 
-static enum result compare_event(struct run *run, size_t index, const struct pg_rows *rows,
-                                 bool only_count, int64_t *missing, struct error *error)
+static enum result reconcile_stock_compare_event(struct run *run, size_t index,
+                                                 const struct pg_rows *rows, bool only_count,
+                                                 int64_t *missing, struct error *error)
 {
     static const struct envelope_properties NONE = {"", "", "", "", NULL};
     struct envelope envelope;
@@ -113,15 +115,16 @@ static enum result compare_event(struct run *run, size_t index, const struct pg_
     beside.count = count_rows(rows, beside.first, beside.event->event_id);
     stock_movements_each(&envelope, compare_move, &beside);
     if (!only_count && beside.matched < beside.count)
-        find(&beside, DIFFERENCE_STOCK_OTHER, 0);
+        reconcile_stock_find(&beside, DIFFERENCE_STOCK_OTHER, 0);
     *missing += beside.missing;
     envelope_done(&envelope);
     return RESULT_OK;
 }
 
 /* Events that aren't on the broker can have no effect yet. */
-static enum result compare_page(struct run *run, const struct pg_rows *rows, bool only_count,
-                                int64_t *ret_missing, struct error *error)
+static enum result reconcile_stock_compare_page(struct run *run, const struct pg_rows *rows,
+                                                bool only_count, int64_t *ret_missing,
+                                                struct error *error)
 {
     int64_t missing = 0;
     enum result result = RESULT_OK;
@@ -130,7 +133,7 @@ static enum result compare_page(struct run *run, const struct pg_rows *rows, boo
         result = delivery_state_is_blocked(run->options->deliveries, "rabbitmq",
                                            run->page.events[i].sequence, 0, &parked, error);
         if (result == RESULT_OK && !parked)
-            result = compare_event(run, i, rows, only_count, &missing, error);
+            result = reconcile_stock_compare_event(run, i, rows, only_count, &missing, error);
         if (!only_count) {
             run->report.compared++;
             run->report.parked += parked;
@@ -140,7 +143,8 @@ static enum result compare_page(struct run *run, const struct pg_rows *rows, boo
     return result;
 }
 
-static enum result ask(struct run *run, struct pg_rows **ret_rows, struct error *error)
+static enum result reconcile_stock_ask(struct run *run, struct pg_rows **ret_rows,
+                                       struct error *error)
 {
     buf_clear(&run->ids);
     for (size_t i = 0; i < run->page.count; i++)
@@ -159,12 +163,12 @@ static enum result look_at_page(struct run *run, struct error *error)
     for (;;) {
         struct pg_rows *rows = NULL;
         int64_t missing = 0;
-        enum result result = ask(run, &rows, error);
+        enum result result = reconcile_stock_ask(run, &rows, error);
         if (result == RESULT_OK)
-            result = compare_page(run, rows, true, &missing, error);
+            result = reconcile_stock_compare_page(run, rows, true, &missing, error);
         bool is_final = missing == 0 || run->grace_ms <= 0;
         if (result == RESULT_OK && is_final)
-            result = compare_page(run, rows, false, &missing, error);
+            result = reconcile_stock_compare_page(run, rows, false, &missing, error);
         pg_free_rows(rows);
         if (result != RESULT_OK || is_final)
             return result;
@@ -188,7 +192,7 @@ static enum result look_at_all(struct run *run, struct error *error)
 }
 
 /* A bridge that has no broker has nothing that could have moved head running's stock. */
-static enum result read_cursor(struct run *run, struct error *error)
+static enum result reconcile_stock_read_cursor(struct run *run, struct error *error)
 {
     struct delivery_state_sink sink;
     enum result result =
@@ -219,7 +223,7 @@ enum result reconcile_stock_run(const struct reconcile_options *options,
     if (result == RESULT_OK)
         result = journal_reader_info(options->journal, &run.info, error);
     if (result == RESULT_OK)
-        result = read_cursor(&run, error);
+        result = reconcile_stock_read_cursor(&run, error);
     if (result == RESULT_OK && run.report.is_kept)
         result = look_at_all(&run, error);
     journal_page_done(&run.page);

@@ -31,7 +31,7 @@ static bool is_in_time(const struct replay *replay, const struct journal_event *
            (filter->until_ms == 0 || occurred_ms <= filter->until_ms);
 }
 
-static bool is_wanted(const struct replay *replay, const struct journal_event *event)
+static bool replay_is_wanted(const struct replay *replay, const struct journal_event *event)
 {
     const struct replay_filter *filter = replay->options->filter;
     return is_in_time(replay, event) &&
@@ -40,7 +40,7 @@ static bool is_wanted(const struct replay *replay, const struct journal_event *e
            (filter->order_id == 0 || filter->order_id == event->order_id);
 }
 
-static void tell(struct replay *replay, size_t index, const char *reason)
+static void replay_tell(struct replay *replay, size_t index, const char *reason)
 {
     const struct replay_options *options = replay->options;
     if (reason)
@@ -93,10 +93,10 @@ static enum result send_page(struct replay *replay, size_t count, struct error *
         size_t burst = burst_of(replay, count), done = 0;
         send(replay, burst, &report);
         for (; done < burst && replay->outcomes[done] != DELIVERY_PENDING; done++)
-            tell(replay, replay->indexes[done],
-                 replay->outcomes[done] == DELIVERY_DONE
-                     ? NULL
-                     : delivery_reason(&report, replay->outcomes[done]));
+            replay_tell(replay, replay->indexes[done],
+                        replay->outcomes[done] == DELIVERY_DONE
+                            ? NULL
+                            : delivery_reason(&report, replay->outcomes[done]));
         if (report.verdict != DELIVERY_DONE)
             return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
         memmove(replay->indexes, replay->indexes + done, (count - done) * sizeof *replay->indexes);
@@ -120,7 +120,7 @@ static enum result replay_range(struct replay *replay, struct error *error)
                                               replay->page.events[i].sequence, &parked, error);
             if (result != RESULT_OK)
                 return result;
-            if (parked || !is_wanted(replay, &replay->page.events[i]))
+            if (parked || !replay_is_wanted(replay, &replay->page.events[i]))
                 continue;
             replay->indexes[count++] = i;
             replay->left--;
@@ -133,7 +133,7 @@ static enum result replay_range(struct replay *replay, struct error *error)
     return RESULT_OK;
 }
 
-static void keep_row(void *context, const struct parked *parked)
+static void replay_keep_row(void *context, const struct parked *parked)
 {
     struct replay *replay = context;
     if (replay->row_count < ROWS_MAX)
@@ -151,8 +151,8 @@ static enum result read_rows(struct replay *replay, int64_t after, struct error 
                                             .after = after,
                                             .only_open = true};
     replay->row_count = 0;
-    return delivery_state_each_parked(replay->options->deliveries, &open_rows, keep_row, replay,
-                                      error);
+    return delivery_state_each_parked(replay->options->deliveries, &open_rows, replay_keep_row,
+                                      replay, error);
 }
 
 /* An earlier event of the order is still parked: sending this one now would break the order's own.
@@ -167,7 +167,8 @@ static enum result is_behind(struct replay *replay, const struct parked *row, bo
                                           row->sequence, row->order_id, ret_behind, error);
 }
 
-static enum result settle(struct replay *replay, const struct parked *row, struct error *error)
+static enum result replay_settle(struct replay *replay, const struct parked *row,
+                                 struct error *error)
 {
     if (replay->options->filter->dry_run)
         return RESULT_OK;
@@ -184,7 +185,7 @@ static void tell_unreadable(struct replay *replay, const struct parked *row)
     *event = (struct journal_event){.sequence = row->sequence};
     memcpy(event->event_id, row->event_id, sizeof event->event_id);
     memcpy(event->event_type, row->event_type, sizeof event->event_type);
-    tell(replay, 0, "the journal is damaged here");
+    replay_tell(replay, 0, "the journal is damaged here");
 }
 
 static enum result replay_row(struct replay *replay, const struct parked *row, struct error *error)
@@ -207,7 +208,7 @@ static enum result replay_row(struct replay *replay, const struct parked *row, s
         return result;
     replay->left--;
     if (behind) {
-        tell(replay, 0, "held behind an earlier event of its order");
+        replay_tell(replay, 0, "held behind an earlier event of its order");
         return RESULT_OK;
     }
     replay->indexes[0] = 0;
@@ -215,8 +216,8 @@ static enum result replay_row(struct replay *replay, const struct parked *row, s
     if (report.verdict != DELIVERY_DONE)
         return error_set(error, RESULT_IO, "%s: %s", sink_name(replay), report.reason.text);
     bool sent = replay->outcomes[0] == DELIVERY_DONE;
-    tell(replay, 0, sent ? NULL : delivery_reason(&report, replay->outcomes[0]));
-    return sent ? settle(replay, row, error) : RESULT_OK;
+    replay_tell(replay, 0, sent ? NULL : delivery_reason(&report, replay->outcomes[0]));
+    return sent ? replay_settle(replay, row, error) : RESULT_OK;
 }
 
 static enum result replay_parked(struct replay *replay, struct error *error)
@@ -233,7 +234,7 @@ static enum result replay_parked(struct replay *replay, struct error *error)
     return result;
 }
 
-static enum result attach(struct replay *replay, struct error *error)
+static enum result replay_attach(struct replay *replay, struct error *error)
 {
     const struct sink *sink = replay->options->sink;
     int64_t cursor = 0; /* the pump's business */
@@ -254,7 +255,7 @@ static enum result prepare(struct replay *replay, struct error *error)
         result = journal_reader_open(replay->options->data_dir, &replay->journal, error);
     if (result == RESULT_OK)
         result = journal_reader_info(replay->journal, &replay->info, error);
-    return result == RESULT_OK ? attach(replay, error) : result;
+    return result == RESULT_OK ? replay_attach(replay, error) : result;
 }
 
 enum result replay_run(const struct replay_options *options, struct replay_report *report,

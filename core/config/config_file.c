@@ -80,7 +80,7 @@ static int on_key(void *context, const char *section, const char *name, const ch
     return 1;
 }
 
-static enum result take_line(struct line *line, const char *text, size_t size)
+static enum result config_file_take_line(struct line *line, const char *text, size_t size)
 {
     const char *start = text + strspn(text, " \t");
     if (size > LINE_MAX_BYTES)
@@ -110,7 +110,7 @@ static enum result take_lines(struct line *line, char *text, size_t size)
         size_t length = end ? (size_t)(end - text) - start : size - start;
         text[start + length] = '\0';
         line->number++;
-        result = take_line(line, text + start, length);
+        result = config_file_take_line(line, text + start, length);
         start += length + 1;
     }
     return result;

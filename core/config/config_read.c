@@ -13,7 +13,7 @@ static void close_descriptor(const int *descriptor)
         close(*descriptor);
 }
 
-static enum result refuse(struct error *error, const char *path)
+static enum result config_read_refuse(struct error *error, const char *path)
 {
     enum result result = RESULT_IO;
     if (errno == ENOENT || errno == ENOTDIR)
@@ -29,14 +29,14 @@ enum result config_read_bytes(const char *path, size_t capacity, struct error *e
     CLEANUP(close_descriptor) int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat status;
     if (descriptor < 0 || fstat(descriptor, &status) != 0)
-        return refuse(error, path);
+        return config_read_refuse(error, path);
     size_t size = 0;
     while (size < capacity) {
         ssize_t more = read(descriptor, ret_bytes + size, capacity - size);
         if (more == 0)
             break;
         if (more < 0 && errno != EINTR)
-            return refuse(error, path);
+            return config_read_refuse(error, path);
         size += more > 0 ? (size_t)more : 0;
     }
     *ret_size = size;

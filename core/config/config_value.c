@@ -40,12 +40,12 @@ struct config_excerpt config_excerpt(const char *text)
     return excerpt;
 }
 
-static enum result refuse(struct error *error, const char *text, const char *reason)
+static enum result config_value_refuse(struct error *error, const char *text, const char *reason)
 {
     return error_set(error, RESULT_INVALID, "\"%s\": %s", config_excerpt(text).text, reason);
 }
 
-static enum result no_memory(struct error *error)
+static enum result config_value_no_memory(struct error *error)
 {
     return error_set(error, RESULT_NO_MEMORY, "no memory for a setting");
 }
@@ -76,7 +76,7 @@ static enum result assign_text(const struct option *option, const char *text, ch
                          option->minimum, maximum);
     char *copy = strdup(text);
     if (!copy)
-        return no_memory(error);
+        return config_value_no_memory(error);
     free(*slot);
     *slot = copy;
     return RESULT_OK;
@@ -87,7 +87,7 @@ static enum result assign_integer(const struct option *option, const char *text,
 {
     const char *digits = text + (text[0] == '-');
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
-        return refuse(error, text, "must be a whole number");
+        return config_value_refuse(error, text, "must be a whole number");
     errno = 0;
     int64_t value = strtoll(text, NULL, 10);
     if (errno == ERANGE || value < option->minimum || value > option->maximum)
@@ -111,7 +111,7 @@ static enum result assign_switch(const char *text, bool *slot, struct error *err
             *slot = WORDS[i].value;
             return RESULT_OK;
         }
-    return refuse(error, text, "must be true, yes, on, 1, false, no, off or 0");
+    return config_value_refuse(error, text, "must be true, yes, on, 1, false, no, off or 0");
 }
 
 /* The comma-separated item at `*rest` with the space around it dropped; moves `*rest` behind it,
@@ -138,7 +138,7 @@ static enum result assign_list(const char *text, struct string_list *slot, struc
     size_t size = strlen(text) + 1;
     char **items = malloc(count * sizeof *items + size);
     if (!items)
-        return no_memory(error);
+        return config_value_no_memory(error);
     char *rest = memcpy((char *)(items + count), text, size);
     while (taken < count && (items[taken] = take_item(&rest))[0])
         taken++;
@@ -151,7 +151,7 @@ static enum result assign_list(const char *text, struct string_list *slot, struc
     return RESULT_OK;
 }
 
-static bool is_address(int family, const char *host)
+static bool config_value_is_address(int family, const char *host)
 {
     struct in6_addr address;
     return inet_pton(family, host, &address) == 1;
@@ -166,8 +166,9 @@ static enum result parse_host(const char *text, size_t size, struct listen_addre
     size -= bracketed ? 2 : 0;
     if (size < sizeof address->host)
         memcpy(address->host, text, size);
-    if (bracketed ? is_address(AF_INET6, address->host)
-                  : is_address(AF_INET, address->host) || strcmp(address->host, "localhost") == 0)
+    if (bracketed ? config_value_is_address(AF_INET6, address->host)
+                  : config_value_is_address(AF_INET, address->host) ||
+                        strcmp(address->host, "localhost") == 0)
         return RESULT_OK;
     if (!bracketed && memchr(text, ':', size))
         return error_set(error, RESULT_INVALID, "an IPv6 address stands in brackets, [::1]:8081");
@@ -175,7 +176,7 @@ static enum result parse_host(const char *text, size_t size, struct listen_addre
                      "the host must be an IPv4 address, an IPv6 address in brackets or localhost");
 }
 
-static enum result parse_port(const char *text, uint16_t *ret_port)
+static enum result config_value_parse_port(const char *text, uint16_t *ret_port)
 {
     size_t digits = strspn(text, "0123456789");
     unsigned long port = strtoul(text, NULL, 10);
@@ -191,13 +192,14 @@ static enum result assign_listen(const char *text, struct listen_address *slot, 
     struct error cause = {""};
     const char *colon = strrchr(text, ':');
     if (!colon || text[strlen(text) - 1] == ']')
-        return refuse(error, text, "must be HOST:PORT, such as 127.0.0.1:8081");
+        return config_value_refuse(error, text, "must be HOST:PORT, such as 127.0.0.1:8081");
     if (colon == text)
-        return refuse(error, text, "has no host; 127.0.0.1 is this machine only, 0.0.0.0 everyone");
+        return config_value_refuse(error, text,
+                                   "has no host; 127.0.0.1 is this machine only, 0.0.0.0 everyone");
     if (parse_host(text, (size_t)(colon - text), &address, &cause) != RESULT_OK)
-        return refuse(error, text, cause.text);
-    if (parse_port(colon + 1, &address.port) != RESULT_OK)
-        return refuse(error, text, "port must be 0 to 65535");
+        return config_value_refuse(error, text, cause.text);
+    if (config_value_parse_port(colon + 1, &address.port) != RESULT_OK)
+        return config_value_refuse(error, text, "port must be 0 to 65535");
     *slot = address;
     return RESULT_OK;
 }

@@ -77,7 +77,7 @@ static const struct program_command *named_command(const struct program *program
     return command;
 }
 
-static enum exit_code refuse(const struct buf *problems)
+static enum exit_code program_refuse(const struct buf *problems)
 {
     fprintf(stderr, "%s\n%s --help lists commands and options.\n", buf_text(problems), own_name());
     return EXIT_USAGE;
@@ -102,7 +102,7 @@ const struct program_command *program_choose(const struct program *program,
     if (!request->version)
         command = named_command(program, request->sources, request->problems);
     if (!request->version && (!command || config_verdict(request->problems) != RESULT_OK)) {
-        *ret_code = refuse(request->problems);
+        *ret_code = program_refuse(request->problems);
         return NULL;
     }
     if (command && command->main)

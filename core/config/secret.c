@@ -42,8 +42,9 @@ enum result secret_read(const char *path, struct error *error, char **ret_secret
 }
 
 /* The path of the file that was read; NULL: there is none. */
-static const char *load(const struct secret_source *source, const struct config_sources *sources,
-                        struct buf *problems, char found[static PATH_SIZE], char **ret_secret)
+static const char *secret_own_load(const struct secret_source *source,
+                                   const struct config_sources *sources, struct buf *problems,
+                                   char found[static PATH_SIZE], char **ret_secret)
 {
     struct error error = {0};
     const char *path = source->path ? source->path : find_credential(source->credential, found);
@@ -56,7 +57,7 @@ void secret_load(const struct secret_source *source, const struct config_sources
                  struct buf *problems, char **ret_secret)
 {
     char found[PATH_SIZE];
-    (void)load(source, sources, problems, found, ret_secret);
+    (void)secret_own_load(source, sources, problems, found, ret_secret);
 }
 
 void secret_find(const struct secret_source *source, const struct config_sources *sources,
@@ -64,7 +65,7 @@ void secret_find(const struct secret_source *source, const struct config_sources
 {
     char found[PATH_SIZE];
     CLEANUP(secret_forget) char *secret = NULL;
-    const char *path = load(source, sources, problems, found, &secret);
+    const char *path = secret_own_load(source, sources, problems, found, &secret);
     if (secret && strlen(secret) < source->length_min)
         config_add_problem(sources, source->option, problems,
                            "the secret has fewer than %zu characters", source->length_min);

@@ -5,14 +5,14 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode started = CURLE_FAILED_INIT;
 
-static void start(void)
+static void curl_setup_start(void)
 {
     started = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 CURL *curl_setup_new(void)
 {
-    pthread_once(&once, start);
+    pthread_once(&once, curl_setup_start);
     return started == CURLE_OK ? curl_easy_init() : NULL;
 }
 

@@ -14,8 +14,8 @@ static const char *reachable(const char *host)
     return strcmp(host, "::") == 0 ? "::1" : host;
 }
 
-static enum result ask(const struct listen_address *address, struct buf *answer,
-                       struct error *error)
+static enum result health_ask(const struct listen_address *address, struct buf *answer,
+                              struct error *error)
 {
     char url[URL_SIZE];
     struct http_client *client = NULL;
@@ -39,7 +39,7 @@ enum result health_print(const struct listen_address *address)
     struct buf answer;
     struct error error = {0};
     buf_init(&answer, HEALTH_ANSWER_MAX);
-    enum result result = ask(address, &answer, &error);
+    enum result result = health_ask(address, &answer, &error);
     if (answer.size > 0)
         puts(buf_text(&answer));
     if (result != RESULT_OK)

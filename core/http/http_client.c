@@ -130,7 +130,7 @@ enum result http_client_call(struct http_client *client, const struct http_reque
 }
 
 /* Is this part of the URL there? */
-static bool has_part(CURLU *url, CURLUPart part)
+static bool http_client_has_part(CURLU *url, CURLUPart part)
 {
     char *text = NULL;
     bool there = curl_url_get(url, part, &text, 0) == CURLUE_OK;
@@ -155,11 +155,12 @@ enum result http_client_check_url(const char *url, bool may_query, struct error 
         return result;
     if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK || !is_http(parsed))
         result = error_set(error, RESULT_INVALID, "it must be a URL of http:// or https://");
-    else if (has_part(parsed, CURLUPART_USER) || has_part(parsed, CURLUPART_PASSWORD))
+    else if (http_client_has_part(parsed, CURLUPART_USER) ||
+             http_client_has_part(parsed, CURLUPART_PASSWORD))
         result = error_set(error, RESULT_INVALID, "a URL is no place for a user or a password");
-    else if (!may_query && has_part(parsed, CURLUPART_QUERY))
+    else if (!may_query && http_client_has_part(parsed, CURLUPART_QUERY))
         result = error_set(error, RESULT_INVALID, "the URL may have no ?");
-    else if (has_part(parsed, CURLUPART_FRAGMENT))
+    else if (http_client_has_part(parsed, CURLUPART_FRAGMENT))
         result = error_set(error, RESULT_INVALID, "the URL may have no #");
     curl_url_cleanup(parsed);
     return result;

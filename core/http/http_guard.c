@@ -15,7 +15,7 @@ struct authority {
     long port; /* -1: none */
 };
 
-static bool parse_port(const char *text, long *ret_port)
+static bool http_guard_parse_port(const char *text, long *ret_port)
 {
     char *end = NULL;
     if (*text < '0' || *text > '9')
@@ -43,7 +43,7 @@ static bool parse_authority(const char *text, struct authority *ret_authority)
     ret_authority->port = -1;
     if (*host_end == '\0')
         return true;
-    return *host_end == ':' && parse_port(host_end + 1, &ret_authority->port);
+    return *host_end == ':' && http_guard_parse_port(host_end + 1, &ret_authority->port);
 }
 
 static bool is_listen_host(const struct listen_address *address, const char *host)

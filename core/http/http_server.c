@@ -132,7 +132,7 @@ static void *on_request_line(void *context, const char *uri, struct MHD_Connecti
     return NULL;
 }
 
-static int hex_value(char digit)
+static int http_server_hex_value(char digit)
 {
     static const char DIGITS[] = "0123456789abcdef";
     const char *found = digit ? strchr(DIGITS, tolower((unsigned char)digit)) : NULL;
@@ -147,8 +147,8 @@ static size_t on_unescape(void *context, struct MHD_Connection *connection, char
     (void)connection;
     char *to = text;
     for (const char *from = text; *from; to++) {
-        int high = *from == '%' ? hex_value(from[1]) : -1;
-        int low = high >= 0 ? hex_value(from[2]) : -1;
+        int high = *from == '%' ? http_server_hex_value(from[1]) : -1;
+        int low = high >= 0 ? http_server_hex_value(from[2]) : -1;
         bool decodes = low >= 0 && high + low > 0;
         *to = decodes ? (char)(unsigned char)(16 * high + low) : *from;
         from += decodes ? 3 : 1;

@@ -34,8 +34,8 @@ void request_body_open(struct request_body *form, const struct json *value, cons
 
 /* The member if it is there and of the kind; otherwise the error has been added where one is due.
  */
-static const struct json *take(struct request_body *form, const char *name,
-                               enum request_body_need need, enum json_kind kind)
+static const struct json *request_body_take(struct request_body *form, const char *name,
+                                            enum request_body_need need, enum json_kind kind)
 {
     char field[FIELD_MAX];
     if (!form->object)
@@ -61,7 +61,7 @@ bool request_body_integer(struct request_body *form, const char *name, enum requ
 {
     char field[FIELD_MAX];
     int64_t number = 0;
-    const struct json *member = take(form, name, need, JSON_NUMBER);
+    const struct json *member = request_body_take(form, name, need, JSON_NUMBER);
     if (!member)
         return false;
     if (json_integer(member, &number) != RESULT_OK || number < minimum || number > maximum) {
@@ -89,7 +89,7 @@ bool request_body_text(struct request_body *form, const char *name, enum request
                        int shortest, int longest, const char **ret_text)
 {
     char field[FIELD_MAX];
-    const struct json *member = take(form, name, need, JSON_STRING);
+    const struct json *member = request_body_take(form, name, need, JSON_STRING);
     if (!member)
         return false;
     const char *text = json_text(member);
@@ -159,7 +159,7 @@ const struct json *request_body_array(struct request_body *form, const char *nam
                                       enum request_body_need need, int fewest, int most)
 {
     char field[FIELD_MAX];
-    const struct json *member = take(form, name, need, JSON_ARRAY);
+    const struct json *member = request_body_take(form, name, need, JSON_ARRAY);
     if (!member)
         return NULL;
     int count = 0;

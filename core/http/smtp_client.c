@@ -56,7 +56,8 @@ static size_t on_read(char *ret_bytes, size_t size, size_t count, void *context)
 
 /* The server's own code says more than libcurl's. Its words may repeat the address: only the code
  * is told. */
-static enum result result_of(struct smtp_client *client, CURLcode code, struct error *error)
+static enum result smtp_client_result_of(struct smtp_client *client, CURLcode code,
+                                         struct error *error)
 {
     long answer = 0;
     curl_easy_getinfo(client->handle, CURLINFO_RESPONSE_CODE, &answer);
@@ -115,12 +116,12 @@ enum result smtp_client_send(struct smtp_client *client, const char *from, const
     curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
     enum result result = set_server(client, error);
     if (result == RESULT_OK)
-        result = result_of(client, curl_easy_perform(handle), error);
+        result = smtp_client_result_of(client, curl_easy_perform(handle), error);
     curl_slist_free_all(recipients);
     return result;
 }
 
-static bool has_part(CURLU *url, CURLUPart part, const char *usual)
+static bool smtp_client_has_part(CURLU *url, CURLUPart part, const char *usual)
 {
     char *text = NULL;
     bool there = curl_url_get(url, part, &text, 0) == CURLUE_OK && strcmp(text, usual) != 0;
@@ -137,9 +138,11 @@ enum result smtp_client_check_url(const char *url, struct error *error)
     bool is_mail = strncmp(url, "smtp://", 7) == 0 || strncmp(url, "smtps://", 8) == 0;
     if (!is_mail || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK)
         result = error_set(error, RESULT_INVALID, "it must be smtp://host:port or smtps://");
-    else if (has_part(parsed, CURLUPART_USER, "") || has_part(parsed, CURLUPART_PASSWORD, "") ||
-             has_part(parsed, CURLUPART_PATH, "/") || has_part(parsed, CURLUPART_QUERY, "") ||
-             has_part(parsed, CURLUPART_FRAGMENT, ""))
+    else if (smtp_client_has_part(parsed, CURLUPART_USER, "") ||
+             smtp_client_has_part(parsed, CURLUPART_PASSWORD, "") ||
+             smtp_client_has_part(parsed, CURLUPART_PATH, "/") ||
+             smtp_client_has_part(parsed, CURLUPART_QUERY, "") ||
+             smtp_client_has_part(parsed, CURLUPART_FRAGMENT, ""))
         result = error_set(error, RESULT_INVALID, "the URL may have a host and a port, no more");
     curl_url_cleanup(parsed);
     return result;

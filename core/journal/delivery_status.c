@@ -23,7 +23,8 @@ static const char SINKS_SQL[] =
     " coalesce(last_delivered_at_ms, 0), coalesce(last_error_at_ms, 0), last_error,"
     " journal_id, cursor_hash FROM sinks s ORDER BY name";
 
-static void copy_text(char *ret_text, size_t size, struct statement *row, int column)
+static void delivery_status_copy_text(char *ret_text, size_t size, struct statement *row,
+                                      int column)
 {
     snprintf(ret_text, size, "%s", statement_text(row, column));
     utf8_trim_cut(ret_text);
@@ -42,12 +43,12 @@ static bool fits_journal(struct journal_reader *journal, int64_t cursor, struct 
 }
 
 /* `unaccounted` still lacks the head and what is pending, which are read later. */
-static void read_sink(struct journal_reader *journal, struct statement *row,
-                      struct delivery_status_sink *ret_sink)
+static void delivery_status_read_sink(struct journal_reader *journal, struct statement *row,
+                                      struct delivery_status_sink *ret_sink)
 {
-    copy_text(ret_sink->name, sizeof ret_sink->name, row, 0);
-    copy_text(ret_sink->state, sizeof ret_sink->state, row, 1);
-    copy_text(ret_sink->breaker, sizeof ret_sink->breaker, row, 2);
+    delivery_status_copy_text(ret_sink->name, sizeof ret_sink->name, row, 0);
+    delivery_status_copy_text(ret_sink->state, sizeof ret_sink->state, row, 1);
+    delivery_status_copy_text(ret_sink->breaker, sizeof ret_sink->breaker, row, 2);
     int64_t start = statement_int(row, 3);
     ret_sink->cursor = statement_int(row, 4);
     ret_sink->delivered = statement_int(row, 5);
@@ -57,7 +58,7 @@ static void read_sink(struct journal_reader *journal, struct statement *row,
     ret_sink->first_parked = statement_int(row, 8);
     ret_sink->last_delivered_at_ms = statement_int(row, 9);
     ret_sink->last_error_at_ms = statement_int(row, 10);
-    copy_text(ret_sink->last_error, sizeof ret_sink->last_error, row, 11);
+    delivery_status_copy_text(ret_sink->last_error, sizeof ret_sink->last_error, row, 11);
     ret_sink->fits_journal = fits_journal(journal, ret_sink->cursor, row);
 }
 
@@ -71,7 +72,8 @@ static enum result read_sinks(struct journal_reader *journal, struct db *bridge,
         result = statement_step(select, &row, error);
         if (result != RESULT_OK || !row)
             break;
-        read_sink(journal, select, &delivery_status->sinks[delivery_status->sink_count++]);
+        delivery_status_read_sink(journal, select,
+                                  &delivery_status->sinks[delivery_status->sink_count++]);
     }
     statement_free(select);
     return result;

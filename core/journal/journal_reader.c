@@ -129,7 +129,7 @@ static enum result find_row(struct statement *statement, struct error *error)
     return result;
 }
 
-static void copy_text(char *ret_text, size_t size, struct statement *row, int column)
+static void journal_reader_copy_text(char *ret_text, size_t size, struct statement *row, int column)
 {
     snprintf(ret_text, size, "%s", statement_text(row, column));
 }
@@ -141,9 +141,9 @@ enum result journal_reader_info(struct journal_reader *reader, struct journal_in
     enum result result = find_row(select, error);
     if (result != RESULT_OK)
         return result;
-    copy_text(ret_info->journal_id, sizeof ret_info->journal_id, select, 0);
-    copy_text(ret_info->device_id, sizeof ret_info->device_id, select, 1);
-    copy_text(ret_info->location, sizeof ret_info->location, select, 2);
+    journal_reader_copy_text(ret_info->journal_id, sizeof ret_info->journal_id, select, 0);
+    journal_reader_copy_text(ret_info->device_id, sizeof ret_info->device_id, select, 1);
+    journal_reader_copy_text(ret_info->location, sizeof ret_info->location, select, 2);
     ret_info->anchor_sequence = statement_int(select, 3);
     statement_reset(select);
     return RESULT_OK;
@@ -195,8 +195,8 @@ static enum result take_event(struct journal_page *page, struct statement *row, 
                          (long long)statement_int(row, 0));
     event->sequence = statement_int(row, 0);
     event->order_id = statement_int(row, 1);
-    copy_text(event->event_id, sizeof event->event_id, row, 2);
-    copy_text(event->event_type, sizeof event->event_type, row, 3);
+    journal_reader_copy_text(event->event_id, sizeof event->event_id, row, 2);
+    journal_reader_copy_text(event->event_type, sizeof event->event_type, row, 3);
     memcpy(event->hash, statement_blob(row, 4), SHA256_SIZE);
     event->occurred_at_ms = statement_int(row, 6);
     event->payload_at = page->bytes.size;

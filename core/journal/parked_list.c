@@ -13,7 +13,7 @@ static const char PARKED_SQL[] =
     " parked_at_ms FROM parked WHERE state IN ('refused', 'held')"
     " ORDER BY state DESC, sequence, sink LIMIT ?1";
 
-static void copy_text(char *ret_text, size_t size, struct statement *row, int column)
+static void parked_list_copy_text(char *ret_text, size_t size, struct statement *row, int column)
 {
     snprintf(ret_text, size, "%s", statement_text(row, column));
     utf8_trim_cut(ret_text);
@@ -21,11 +21,11 @@ static void copy_text(char *ret_text, size_t size, struct statement *row, int co
 
 static void read_entry(struct statement *row, struct parked_entry *ret_entry)
 {
-    copy_text(ret_entry->sink, sizeof ret_entry->sink, row, 0);
-    copy_text(ret_entry->event_type, sizeof ret_entry->event_type, row, 1);
-    copy_text(ret_entry->state, sizeof ret_entry->state, row, 2);
-    copy_text(ret_entry->event_id, sizeof ret_entry->event_id, row, 3);
-    copy_text(ret_entry->reason, sizeof ret_entry->reason, row, 4);
+    parked_list_copy_text(ret_entry->sink, sizeof ret_entry->sink, row, 0);
+    parked_list_copy_text(ret_entry->event_type, sizeof ret_entry->event_type, row, 1);
+    parked_list_copy_text(ret_entry->state, sizeof ret_entry->state, row, 2);
+    parked_list_copy_text(ret_entry->event_id, sizeof ret_entry->event_id, row, 3);
+    parked_list_copy_text(ret_entry->reason, sizeof ret_entry->reason, row, 4);
     ret_entry->sequence = statement_int(row, 5);
     ret_entry->order_id = statement_int(row, 6);
     ret_entry->attempts = statement_int(row, 7);
