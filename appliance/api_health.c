@@ -22,7 +22,7 @@ bool api_can_write(const struct api *api)
     return commits.healthy && journal_check_files(api->journal, &ignored) == RESULT_OK;
 }
 
-/* How the box is. The journal decides whether it is ready; head running never does. */
+/* How the box is. The journal decides whether it is ready; head office never does. */
 struct health {
     struct committer_stats commits;
     bool writable;
@@ -148,7 +148,7 @@ static void put_stock_check(struct json_writer *writer, const struct api *api)
     json_end_object(writer);
 }
 
-/* Where the events are on their way to head running; the bridge may be down, or never have been
+/* Where the events are on their way to head office; the bridge may be down, or never have been
  * here. */
 static void health_put_bridge(struct json_writer *writer, const struct api *api)
 {

@@ -57,7 +57,7 @@ MUST_CHECK enum result committer_start(const struct committer_options *options,
 MUST_CHECK enum result committer_submit(struct committer *committer, struct command *command);
 
 /* Lets the committer remove events up to `through` that happened before `before_ms`, a few at a
- * time between batches. Called again now and then, as head running comes along. */
+ * time between batches. Called again now and then, as head office comes along. */
 void committer_retire_events(struct committer *committer, int64_t through, int64_t before_ms);
 
 /* Works off what has queued, then ends the thread. Later submissions get RESULT_CLOSED. */

@@ -207,7 +207,7 @@ static void serve_log_ready(const struct appliance *appliance)
         LOG_INT("inventory_port", http_server_port(api->services[1].server)));
 }
 
-/* Head running has them, and they are old: the journal may let go of them. */
+/* Head office has them, and they are old: the journal may let go of them. */
 static void serve_retire_events(struct appliance *appliance)
 {
     struct delivery_status delivery_status;
@@ -251,7 +251,7 @@ static bool serve_server_moves(void *context)
     return http_server_has_moved(context);
 }
 
-/* All that a sale goes through. Head running is none of it. */
+/* All that a sale goes through. Head office is none of it. */
 static void serve_start_watchdog(struct appliance *appliance)
 {
     struct api *api = &appliance->api;

@@ -3,26 +3,44 @@
 
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/utf8.h"
 
 void json_writer_init(struct json_writer *writer, struct buf *buf)
 {
     *writer = (struct json_writer){.buf = buf};
 }
 
+/* The bytes up to the next that can't stand in a JSON text as they are. */
+static size_t plain_length(const char *text)
+{
+    size_t length = 0;
+    for (;;) {
+        unsigned char byte = (unsigned char)text[length];
+        size_t step = 1;
+        if (byte < 0x20 || byte == '"' || byte == '\\')
+            return length;
+        if (byte >= 0x80)
+            step = utf8_sequence_length(text + length, strnlen(text + length, UTF8_SEQUENCE_MAX));
+        if (step == 0)
+            return length;
+        length += step;
+    }
+}
+
+/* What isn't UTF-8, since a stranger wrote it, becomes U+FFFD: RFC 8259, 8.1 knows UTF-8 alone. */
 static void put_string(struct buf *buf, const char *text)
 {
     buf_append(buf, "\"", 1);
     for (;;) {
-        /* Runs of plain bytes go in one piece. */
-        size_t plain = 0;
-        while ((unsigned char)text[plain] >= 0x20 && text[plain] != '"' && text[plain] != '\\')
-            plain++;
+        size_t plain = plain_length(text);
         buf_append(buf, text, plain);
         char special = text[plain];
         if (special == '\0')
             break;
         if (special == '"' || special == '\\')
             buf_append(buf, (const char[]){'\\', special}, 2);
+        else if ((unsigned char)special >= 0x80)
+            buf_append_text(buf, "\xef\xbf\xbd");
         else
             buf_append_format(buf, "\\u%04x", (unsigned char)special);
         text += plain + 1;

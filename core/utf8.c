@@ -58,3 +58,28 @@ void utf8_trim_cut(char *text)
         utf8_sequence_length(text + at - 1, size - at + 1) == 0)
         text[at - 1] = '\0';
 }
+
+/* U+0080 to U+009F begin with this byte. */
+static bool utf8_is_control(const char *bytes, size_t size)
+{
+    unsigned char first = (unsigned char)bytes[0];
+    if (size == 1)
+        return first < ' ' || first == 0x7f;
+    return size == 2 && first == 0xc2 && (unsigned char)bytes[1] < 0xa0;
+}
+
+void utf8_print(FILE *stream, const char *text)
+{
+    size_t left = strlen(text);
+    while (left > 0) {
+        size_t size = utf8_sequence_length(text, left);
+        bool is_plain = size > 0 && !utf8_is_control(text, size);
+        size_t step = size > 0 ? size : 1;
+        for (size_t i = 0; i < step && !is_plain; i++)
+            fprintf(stream, "\\x%02x", (unsigned)(unsigned char)text[i]);
+        if (is_plain)
+            fwrite(text, 1, step, stream);
+        text += step;
+        left -= step;
+    }
+}

@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+
+enum { UTF8_SEQUENCE_MAX = 4 };
 
 /* The length (1 to 4) of the well-formed sequence at `bytes`, 0 if there is none in `size` bytes.
  */
@@ -11,6 +14,10 @@ size_t utf8_sequence_length(const char *bytes, size_t size);
 
 /* The number of code points, or -1 if the text isn't well-formed. */
 long utf8_length(const char *bytes, size_t size);
+
+/* Writes a stranger's text to a terminal or a log for people: control characters (C0, C1, DEL) and
+ * bytes that aren't UTF-8 appear as \\xNN, so that they can't move the cursor or hide a line. */
+void utf8_print(FILE *stream, const char *text);
 
 /* Removes what a cut has left of a character at the end of a text that was well-formed before. */
 void utf8_trim_cut(char *text);

@@ -410,12 +410,6 @@ static enum delivery broker_consume_refuse(struct broker *broker, uint64_t tag, 
     return status == AMQP_STATUS_OK ? DELIVERY_DONE : broker_fail_status(what, status, error);
 }
 
-enum delivery broker_give_back(struct broker *broker, const struct broker_delivery *delivery,
-                               struct error *error)
-{
-    return broker_consume_refuse(broker, delivery->tag, true, "giving back", error);
-}
-
 enum delivery broker_reject(struct broker *broker, const struct broker_delivery *delivery,
                             struct error *error)
 {

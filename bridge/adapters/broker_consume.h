@@ -61,9 +61,6 @@ enum delivery broker_forward(struct broker *broker, const struct broker_delivery
                              const char *exchange, const char *key, struct error *error) MUST_CHECK;
 enum delivery broker_acknowledge(struct broker *broker, const struct broker_delivery *delivery,
                                  struct error *error) MUST_CHECK;
-enum delivery broker_give_back(struct broker *broker, const struct broker_delivery *delivery,
-                               struct error *error) MUST_CHECK;
-
 /* Hands it to the queue's own dead letters, without a reason. */
 enum delivery broker_reject(struct broker *broker, const struct broker_delivery *delivery,
                             struct error *error) MUST_CHECK;

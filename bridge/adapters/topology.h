@@ -16,7 +16,7 @@
 enum { TOPOLOGY_DELIVERY_LIMIT = 20, TOPOLOGY_NO_DELIVERY_LIMIT = 1000000000 };
 
 /* Declares everything; what is there already stays. `*ret_denied` is set when the broker forbids it
- * to this user: a box's user may only publish, and then head running has declared it. */
+ * to this user: a box's user may only publish, and then head office has declared it. */
 enum delivery topology_declare(struct broker *broker, bool *ret_denied,
                                struct error *error) MUST_CHECK;
 

@@ -1,4 +1,4 @@
-/* bridge inventory: keeps head running's stock, and serves it. */
+/* bridge inventory: keeps head office's stock, and serves it. */
 #include "bridge/commands/run_service.h"
 #include "bridge/inventory/inventory.h"
 #include "bridge/inventory/stock_api.h"

@@ -1,4 +1,4 @@
-/* bridge migrate: brings head running's database up to date. */
+/* bridge migrate: brings head office's database up to date. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* bridge parked list | show | discard: what head running refused, and what waits behind it. */
+/* bridge parked list | show | discard: what head office refused, and what waits behind it. */
 #include <stdio.h>
 #include <string.h>
 

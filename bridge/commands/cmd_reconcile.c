@@ -1,4 +1,4 @@
-/* bridge reconcile: names what head running should have and hasn't, or has and shouldn't. */
+/* bridge reconcile: names what head office should have and hasn't, or has and shouldn't. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -9,6 +9,7 @@
 #include "bridge/repair/dead_letters.h"
 #include "bridge/repair/replay.h"
 #include "core/json.h"
+#include "core/utf8.h"
 
 enum { LINE_MAX_BYTES = 4096, BAR_EVERY = 50, BAR_WIDTH = 30 };
 
@@ -146,6 +147,58 @@ static void print_summary(const struct output *output, const struct replay_repor
                output->settings->dry_run ? "would be sent" : "sent", (long long)report->failed);
 }
 
+static void print_message_json(const char *event_id, const char *event_type, const char *outcome)
+{
+    struct buf line;
+    struct json_writer writer;
+    buf_init(&line, LINE_MAX_BYTES);
+    json_writer_init(&writer, &line);
+    json_begin_object(&writer, NULL);
+    json_put_text(&writer, "event_id", event_id);
+    json_put_text(&writer, "event_type", event_type);
+    json_put_text(&writer, "result", outcome);
+    json_end_object(&writer);
+    puts(buf_text(&line));
+    buf_done(&line);
+}
+
+static void on_message(void *context, const char *event_id, const char *event_type,
+                       const char *reason)
+{
+    const struct output *output = context;
+    const struct settings *settings = output->settings;
+    const char *outcome = reason ? reason : settings->dry_run ? "would be sent" : "sent";
+    if (settings->json) {
+        print_message_json(event_id, event_type, outcome);
+        return;
+    }
+    if (!reason && !settings->dry_run)
+        return;
+    utf8_print(stdout, event_id);
+    putchar(' ');
+    utf8_print(stdout, event_type);
+    fputs(": ", stdout);
+    utf8_print(stdout, outcome);
+    putchar('\n');
+}
+
+static enum result drain_dead_letters(const struct settings *settings,
+                                      struct delivery_state *deliveries, struct output *output,
+                                      struct replay_report *report, struct error *error)
+{
+    struct sinks peers;
+    sinks_init(&peers, settings);
+    const struct dead_letters_options options = {.rabbitmq = &peers.rabbitmq,
+                                                 .deliveries = deliveries,
+                                                 .clock = &clock_system,
+                                                 .limit = settings->limit,
+                                                 .rate = settings->rate,
+                                                 .dry_run = settings->dry_run,
+                                                 .progress = on_message,
+                                                 .context = output};
+    return dead_letters_drain(&options, report, error);
+}
+
 /* What one sink found out about the box concerns every other. */
 static enum result check_not_stopped(struct delivery_state *deliveries, struct error *error)
 {
@@ -208,7 +261,7 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
     if (result == RESULT_OK && !settings->queue)
         result = check_not_stopped(deliveries, &error);
     if (result == RESULT_OK && settings->queue)
-        result = dead_letters_drain(settings, deliveries, &report, &error);
+        result = drain_dead_letters(settings, deliveries, &output, &report, &error);
     else if (result == RESULT_OK)
         result = replay_sinks(settings, deliveries, &filter, &output, &report, &error);
     delivery_state_close(deliveries);

@@ -1,4 +1,4 @@
-/* bridge topology: declares exchanges and queues on head running's broker. */
+/* bridge topology: declares exchanges and queues on head office's broker. */
 #include <stdio.h>
 
 #include "bridge/adapters/topology.h"

@@ -190,7 +190,7 @@ static bool run_server_moves(void *context)
     return http_server_has_moved(context);
 }
 
-/* A pump that waits for head running moves. */
+/* A pump that waits for head office moves. */
 static void run_start_watchdog(struct bridge *bridge)
 {
     watchdog_init(&bridge->watchdog, &clock_system);

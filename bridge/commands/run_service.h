@@ -1,4 +1,4 @@
-/* Runs one of head running's services by the settings. */
+/* Runs one of head office's services by the settings. */
 #ifndef TILLBOX_BRIDGE_RUN_SERVICE_H
 #define TILLBOX_BRIDGE_RUN_SERVICE_H
 

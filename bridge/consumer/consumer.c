@@ -443,7 +443,7 @@ static enum delivery connect_rabbitmq(struct consumer *c, struct error *error)
     return done;
 }
 
-/* Head running may have declared it, and this user may not. */
+/* Head office may have declared it, and this user may not. */
 static enum delivery declare(struct consumer *c, struct error *error)
 {
     if (c->topology_denied)

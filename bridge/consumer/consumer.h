@@ -1,4 +1,4 @@
-/* Takes events off a queue and has them applied to head running's database, each once.
+/* Takes events off a queue and has them applied to head office's database, each once.
  *
  *   collect a batch ─▶ read and check ─▶ ops->apply, one transaction ─▶ COMMIT ─▶ acknowledge
  *                            │

@@ -1,4 +1,4 @@
-/* What head running's services have in common: a consumer, and HTTP beside it with
+/* What head office's services have in common: a consumer, and HTTP beside it with
  *
  *   /livez    the process is there             /status   all that it knows of itself
  *   /readyz   both peers can be reached        /metrics  the same for Prometheus

@@ -1,4 +1,4 @@
-/* The inventory service's part in consuming: makes events into moves of head running's stock. */
+/* The inventory service's part in consuming: makes events into moves of head office's stock. */
 #ifndef TILLBOX_BRIDGE_INVENTORY_H
 #define TILLBOX_BRIDGE_INVENTORY_H
 

@@ -1,4 +1,4 @@
-/* The paths of head running's stock:
+/* The paths of head office's stock:
  *
  *   GET, POST  /locations/{location}/products
  *   GET        /locations/{location}/products/{id}
@@ -12,7 +12,7 @@
 /* Of the HTTP thread. */
 struct stock_api {
     struct stock_worker *worker;
-    struct uuid_generator *ids; /* of head running's own events */
+    struct uuid_generator *ids; /* of head office's own events */
     struct sha256 *hasher;
 };
 

@@ -1,4 +1,4 @@
-/* What an event does to head running's stock. */
+/* What an event does to head office's stock. */
 #ifndef TILLBOX_BRIDGE_STOCK_MOVEMENTS_H
 #define TILLBOX_BRIDGE_STOCK_MOVEMENTS_H
 

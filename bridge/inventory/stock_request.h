@@ -1,4 +1,4 @@
-/* One request for head running's stock: what the HTTP thread has read of it, and how the worker
+/* One request for head office's stock: what the HTTP thread has read of it, and how the worker
  * answers it from the database. */
 #ifndef TILLBOX_BRIDGE_STOCK_REQUEST_H
 #define TILLBOX_BRIDGE_STOCK_REQUEST_H

@@ -1,4 +1,4 @@
-/* Answers requests for head running's stock, in a thread and over a database connection of its own:
+/* Answers requests for head office's stock, in a thread and over a database connection of its own:
  * a database that doesn't answer must not hold up the HTTP thread, which has probes to serve. */
 #ifndef TILLBOX_BRIDGE_STOCK_WORKER_H
 #define TILLBOX_BRIDGE_STOCK_WORKER_H

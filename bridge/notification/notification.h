@@ -1,4 +1,4 @@
-/* Messages to customers in head running's database: written down as events are consumed, taken by
+/* Messages to customers in head office's database: written down as events are consumed, taken by
  * senders, marked as sent or failed.
  *
  *   pending ──claim──▶ sending ──mark sent──▶ sent

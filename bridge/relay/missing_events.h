@@ -1,4 +1,4 @@
-/* Which of the journal's events are not in head running's event_logs. */
+/* Which of the journal's events are not in head office's event_logs. */
 #ifndef TILLBOX_BRIDGE_MISSING_EVENTS_H
 #define TILLBOX_BRIDGE_MISSING_EVENTS_H
 

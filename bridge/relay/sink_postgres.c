@@ -32,7 +32,7 @@ struct sink_postgres {
     struct latch break_off;
     struct journal_info info;
     struct pg *pg;
-    int64_t last_sequence; /* head running's cursor */
+    int64_t last_sequence; /* head office's cursor */
     struct buf events;     /* the batch as a JSON array */
 };
 
@@ -55,7 +55,7 @@ static void sink_postgres_detach(void *self)
     sink->pg = NULL;
 }
 
-/* What head running knows of the box. */
+/* What head office knows of the box. */
 struct device {
     bool known;
     char journal_id[UUID_TEXT_SIZE];
@@ -81,7 +81,7 @@ static enum delivery find_device(struct sink_postgres *sink, struct device *ret_
     return DELIVERY_DONE;
 }
 
-/* A box that head running hears of for the first time starts at its anchor. */
+/* A box that head office hears of for the first time starts at its anchor. */
 static enum delivery add_device(struct sink_postgres *sink, const uint8_t *hash,
                                 struct error *error)
 {
@@ -94,8 +94,8 @@ static enum delivery add_device(struct sink_postgres *sink, const uint8_t *hash,
     return done == DELIVERY_DONE ? DELIVERY_DONE : DELIVERY_DOWN;
 }
 
-/* Head running and box must have the same event at head running's cursor. Behind is fine: head
- * running was restored, and gets the rest again. */
+/* Head office and box must have the same event at head office's cursor. Behind is fine: head
+ * office was restored, and gets the rest again. */
 static enum delivery sink_postgres_compare(struct sink_postgres *sink,
                                            struct journal_reader *journal,
                                            const struct device *device, struct error *error)

@@ -1,4 +1,4 @@
-/* The sink for head running's database: every event once, in batches, the box's cursor in the same
+/* The sink for head office's database: every event once, in batches, the box's cursor in the same
  * transaction (schema/central). */
 #ifndef TILLBOX_BRIDGE_SINK_POSTGRES_H
 #define TILLBOX_BRIDGE_SINK_POSTGRES_H

@@ -1,4 +1,4 @@
-/* The sink for head running's broker: every event at least once, in sequence per order, confirmed.
+/* The sink for head office's broker: every event at least once, in sequence per order, confirmed.
  */
 #ifndef TILLBOX_BRIDGE_SINK_RABBITMQ_H
 #define TILLBOX_BRIDGE_SINK_RABBITMQ_H

@@ -35,7 +35,7 @@ static void status_api_get_status(const struct delivery_status *delivery_status,
     json_end_object(&writer);
 }
 
-/* An outage of head running is no illness of the bridge; a sink that needs a person is. */
+/* An outage of head office is no illness of the bridge; a sink that needs a person is. */
 static bool is_well(const struct delivery_status *delivery_status)
 {
     for (size_t i = 0; i < delivery_status->sink_count; i++)

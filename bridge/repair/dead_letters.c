@@ -1,14 +1,10 @@
 #include "bridge/repair/dead_letters.h"
 
-#include <stdio.h>
-
 #include "bridge/adapters/broker_consume.h"
 #include "bridge/adapters/topology.h"
-#include "bridge/commands/sinks.h"
 
 struct drain {
-    const struct settings *settings;
-    struct delivery_state *deliveries;
+    const struct dead_letters_options *options;
     struct broker *broker;
     struct replay_report *report;
 };
@@ -35,21 +31,16 @@ static enum result settle_row(struct delivery_state *deliveries, const char *eve
     return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
-static void dead_letters_tell(const struct drain *drain, const struct broker_delivery *delivery,
-                              const char *reason)
+static void report_message(const struct drain *drain, const struct broker_delivery *delivery,
+                           const char *reason)
 {
-    const struct settings *settings = drain->settings;
+    const struct dead_letters_options *options = drain->options;
     if (reason)
         drain->report->failed++;
     else
         drain->report->sent++;
-    if (settings->json || reason || settings->dry_run)
-        printf(settings->json ? "{\"event_id\":\"%s\",\"event_type\":\"%s\",\"result\":\"%s\"}\n"
-                              : "%s %s: %s\n",
-               broker_delivery_id(delivery), broker_delivery_type(delivery),
-               reason              ? reason
-               : settings->dry_run ? "would be sent"
-                                   : "sent");
+    options->progress(options->context, broker_delivery_id(delivery),
+                      broker_delivery_type(delivery), reason);
 }
 
 /* The message bears its sender's name, and goes on only under that. It is back in the queue when
@@ -66,29 +57,30 @@ static enum result fail_sending(const struct drain *drain, const struct broker_d
                      broker_user(drain->broker));
 }
 
-/* Publishes it again, waits for the confirm, then acknowledges it. */
+/* Publishes it again, waits for the confirm, then acknowledges it. What can't be sent stays
+ * unacknowledged until the connection closes: a quorum queue gives what is returned first again,
+ * and those behind it would never be reached. */
 static enum result move_one(struct drain *drain, struct broker_delivery *delivery,
                             struct error *error)
 {
     const char *type = broker_delivery_type(delivery);
     if (type[0] == '\0') {
-        dead_letters_tell(drain, delivery, "it doesn't say of what type it is");
-        return broker_give_back(drain->broker, delivery, error) == DELIVERY_DONE ? RESULT_OK
-                                                                                 : RESULT_IO;
+        report_message(drain, delivery, "it doesn't say of what type it is");
+        return RESULT_OK;
     }
     enum delivery done = broker_forward(drain->broker, delivery, TOPOLOGY_EVENTS, type, error);
     if (done == DELIVERY_REFUSED || done == DELIVERY_TRANSIENT) {
-        dead_letters_tell(drain, delivery, error->text);
-        done = broker_give_back(drain->broker, delivery, error);
-        return done == DELIVERY_DONE ? RESULT_OK : RESULT_IO;
+        report_message(drain, delivery, error->text);
+        return RESULT_OK;
     }
     if (done != DELIVERY_DONE)
         return fail_sending(drain, delivery, error);
-    enum result result = settle_row(drain->deliveries, broker_delivery_id(delivery), error);
+    enum result result =
+        settle_row(drain->options->deliveries, broker_delivery_id(delivery), error);
     if (result == RESULT_OK && broker_acknowledge(drain->broker, delivery, error) != DELIVERY_DONE)
         result = RESULT_IO;
     if (result == RESULT_OK)
-        dead_letters_tell(drain, delivery, NULL);
+        report_message(drain, delivery, NULL);
     return result;
 }
 
@@ -101,8 +93,8 @@ static enum result take_one(struct drain *drain, struct error *error)
     if (!delivery)
         return RESULT_NOT_FOUND;
     enum result result = RESULT_OK;
-    if (drain->settings->dry_run)
-        dead_letters_tell(drain, delivery, NULL); /* it goes back when the connection closes */
+    if (drain->options->dry_run)
+        report_message(drain, delivery, NULL); /* it goes back when the connection closes */
     else
         result = move_one(drain, delivery, error);
     broker_delivery_free(delivery);
@@ -114,7 +106,7 @@ static enum result take_all(struct drain *drain, struct error *error)
     int64_t length = 0;
     if (broker_queue_length(drain->broker, TOPOLOGY_FAILED, &length, error) != DELIVERY_DONE)
         return RESULT_IO;
-    int64_t limit = drain->settings->limit;
+    int64_t limit = drain->options->limit;
     if (limit > 0 && limit < length)
         length = limit;
     for (int64_t i = 0; i < length; i++) {
@@ -123,8 +115,8 @@ static enum result take_all(struct drain *drain, struct error *error)
             break; /* somebody else takes from it too */
         if (result != RESULT_OK)
             return result;
-        if (drain->settings->rate > 0)
-            clock_sleep_ms(&clock_system, 1000 / drain->settings->rate);
+        if (drain->options->rate > 0)
+            clock_sleep_ms(drain->options->clock, 1000 / drain->options->rate);
     }
     /* Asked once more so that every ack before it has been read when we close. */
     return broker_queue_length(drain->broker, TOPOLOGY_FAILED, &length, error) == DELIVERY_DONE
@@ -132,15 +124,13 @@ static enum result take_all(struct drain *drain, struct error *error)
                : RESULT_IO;
 }
 
-enum result dead_letters_drain(const struct settings *settings, struct delivery_state *deliveries,
+enum result dead_letters_drain(const struct dead_letters_options *options,
                                struct replay_report *report, struct error *error)
 {
-    struct sinks peers;
-    struct drain drain = {.settings = settings, .deliveries = deliveries, .report = report};
-    if (!settings->amqp_url)
+    struct drain drain = {.options = options, .report = report};
+    if (!options->rabbitmq->url)
         return error_set(error, RESULT_INVALID, "amqp_url isn't set");
-    sinks_init(&peers, settings);
-    if (broker_connect(&peers.rabbitmq, &drain.broker, error) != DELIVERY_DONE)
+    if (broker_connect(options->rabbitmq, &drain.broker, error) != DELIVERY_DONE)
         return RESULT_IO;
     enum result result = take_all(&drain, error);
     broker_close(drain.broker);

@@ -9,7 +9,7 @@ enum { PAGE_EVENTS = 2000, PAGE_BYTES = 8 << 20, OURS_BYTES = 2 * PAGE_BYTES };
 enum { NUMBER_SIZE = 24 };
 enum { AT_SEQUENCE, AT_EVENT, AT_VERDICT };
 
-/* $4 are the box's own events of this range: what head running has made of each is in the verdict.
+/* $4 are the box's own events of this range: what head office has made of each is in the verdict.
  */
 static const char EVENTS_SQL[] =
     "WITH ours AS (SELECT (e ->> 'sequence')::bigint AS sequence, e, e -> 'data' AS data"
@@ -59,7 +59,7 @@ static void reconcile_find(struct reconcile *run, enum difference difference, in
     run->options->found(run->options->context, &finding);
 }
 
-/* Head running hasn't got the event: is that known? */
+/* Head office hasn't got the event: is that known? */
 static enum result miss(struct reconcile *run, const struct journal_event *event,
                         struct error *error)
 {
@@ -75,7 +75,7 @@ static enum result miss(struct reconcile *run, const struct journal_event *event
     return RESULT_OK;
 }
 
-/* Head running has the event: has it what the event says, too? */
+/* Head office has the event: has it what the event says, too? */
 static void reconcile_compare_event(struct reconcile *run, const struct journal_event *event,
                                     const struct pg_rows *rows, size_t row)
 {

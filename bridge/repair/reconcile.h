@@ -1,4 +1,4 @@
-/* Compares the journal with head running's event_logs and orders, event by event. */
+/* Compares the journal with head office's event_logs and orders, event by event. */
 #ifndef TILLBOX_BRIDGE_RECONCILE_H
 #define TILLBOX_BRIDGE_RECONCILE_H
 
@@ -7,11 +7,11 @@
 #include "core/journal/journal_reader.h"
 
 enum difference {
-    DIFFERENCE_MISSING, /* the box has it, head running should, and hasn't */
-    DIFFERENCE_UNKNOWN, /* head running has it, the box doesn't know it */
+    DIFFERENCE_MISSING, /* the box has it, head office should, and hasn't */
+    DIFFERENCE_UNKNOWN, /* head office has it, the box doesn't know it */
     DIFFERENCE_OTHER,   /* both have an event with this sequence, but it or its order differs */
 
-    DIFFERENCE_STOCK_MISSING, /* the event hasn't moved head running's stock of this product */
+    DIFFERENCE_STOCK_MISSING, /* the event hasn't moved head office's stock of this product */
     DIFFERENCE_STOCK_DOUBLED, /* it has moved it twice */
     DIFFERENCE_STOCK_OTHER,   /* … by another amount; without a product: a product not its own */
 };
@@ -43,7 +43,7 @@ struct reconcile_options {
     void *context;
 };
 
-/* RESULT_IO if head running can't be asked. */
+/* RESULT_IO if head office can't be asked. */
 MUST_CHECK enum result reconcile_run(const struct reconcile_options *options,
                                      struct reconcile_report *ret_report, struct error *error);
 

@@ -191,7 +191,7 @@ static enum result look_at_all(struct run *run, struct error *error)
     return result;
 }
 
-/* A bridge that has no broker has nothing that could have moved head running's stock. */
+/* A bridge that has no broker has nothing that could have moved head office's stock. */
 static enum result reconcile_stock_read_cursor(struct run *run, struct error *error)
 {
     struct delivery_state_sink sink;
@@ -202,7 +202,7 @@ static enum result reconcile_stock_read_cursor(struct run *run, struct error *er
     return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
-/* A head running that keeps no stock has no rows, or not even the table. */
+/* A head office that keeps no stock has no rows, or not even the table. */
 static bool is_kept(struct pg *pg)
 {
     struct pg_rows *rows = NULL;

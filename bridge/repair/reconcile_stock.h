@@ -1,4 +1,4 @@
-/* Compares the journal with head running's stock_logs: every event that the broker has taken must
+/* Compares the journal with head office's stock_logs: every event that the broker has taken must
  * have exactly one row for each of its products, with the right change. */
 #ifndef TILLBOX_BRIDGE_RECONCILE_STOCK_H
 #define TILLBOX_BRIDGE_RECONCILE_STOCK_H
@@ -9,7 +9,7 @@
 enum { RECONCILE_STOCK_GRACE_MS = 3000 };
 
 struct reconcile_stock_report {
-    bool is_kept;     /* false: head running has no row at all, so nothing was compared */
+    bool is_kept;     /* false: head office has no row at all, so nothing was compared */
     int64_t compared; /* events */
     int64_t parked;   /* of these, not on the broker as they are parked or were discarded */
     int64_t missing;  /* (event, product) rows that should be there */
@@ -18,7 +18,7 @@ struct reconcile_stock_report {
         other; /* rows with another change or location, or of a product that isn't the event's */
 };
 
-/* RESULT_IO if head running can't be asked. */
+/* RESULT_IO if head office can't be asked. */
 MUST_CHECK enum result reconcile_stock_run(const struct reconcile_options *options,
                                            struct reconcile_stock_report *ret_report,
                                            struct error *error);

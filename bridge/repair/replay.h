@@ -1,6 +1,6 @@
 /* Sends events again: those that are parked, or a range of the journal.
  *
- * Events keep their type and id, so a replay may run any number of times: head running's tables and
+ * Events keep their type and id, so a replay may run any number of times: head office's tables and
  * its consumers take each event once. It may run beside `bridge run`. */
 #ifndef TILLBOX_BRIDGE_REPLAY_H
 #define TILLBOX_BRIDGE_REPLAY_H

@@ -50,7 +50,7 @@ void http_reply_done(struct http_reply *reply);
     X(PROBLEM_NOT_READY, 503, "not-ready", "The journal can't be written")                     \
     X(PROBLEM_DISK_FULL, 507, "disk-full", "The disk is full")
 
-/* … and those that only head running's services have. */
+/* … and those that only head office's services have. */
 #define PROBLEM_OFFICE_TABLE(Y)                                                \
     Y(PROBLEM_DATABASE, 503, "database-away", "The database can't be reached") \
     Y(PROBLEM_SERVICE_BUSY, 503, "service-busy", "The service is busy")        \

@@ -1,4 +1,4 @@
-/* The envelope that every event travels in, from the journal's `payload` to head running.
+/* The envelope that every event travels in, from the journal's `payload` to head office.
  *
  *   {"event_id":…,"event_type":…,"event_version":"v1","device_id":…,"journal_id":…,"location":…,
  *    "sequence":…,"occurred_at":…,"data":{…}}

@@ -1,7 +1,7 @@
 /* Reading a journal from another process: the appliance's file, opened so that it can't be written.
  *
  * Reads are short: a page is copied into memory and its transaction ended before anything else
- * happens, lest the journal's WAL grow while head running is slow. Used by one thread at a time. */
+ * happens, lest the journal's WAL grow while head office is slow. Used by one thread at a time. */
 #ifndef TILLBOX_CORE_JOURNAL_READER_H
 #define TILLBOX_CORE_JOURNAL_READER_H
 
@@ -45,7 +45,7 @@ MUST_CHECK enum result journal_page_init(struct journal_page *page, size_t capac
                                          size_t bytes_max);
 void journal_page_done(struct journal_page *page);
 
-/* NUL-terminated JSON, as it goes to head running. */
+/* NUL-terminated JSON, as it goes to head office. */
 const char *journal_page_payload(const struct journal_page *page, size_t index);
 
 /* RESULT_NOT_FOUND while there is no journal, RESULT_UNSUPPORTED if its schema isn't the one that

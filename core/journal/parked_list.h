@@ -1,4 +1,4 @@
-/* The events that head running refused, as a person wants to see them: read from bridge.db without
+/* The events that head office refused, as a person wants to see them: read from bridge.db without
  * writing to it, whether or not the bridge runs. */
 #ifndef TILLBOX_CORE_PARKED_LIST_H
 #define TILLBOX_CORE_PARKED_LIST_H

@@ -88,8 +88,7 @@ def test_a_database_that_cannot_work_gets_the_same_batch_until_it_can(office, pu
     inventory = make_inventory(office)
     sell(publisher, 5)
     wait_for_stock(office, {1: -5})
-    office.query("ALTER TABLE products RENAME TO products_gone;"
-                 "CREATE VIEW products AS SELECT * FROM products_gone WHERE false")
+    office.query("ALTER TABLE products RENAME TO products_gone")
     sell(publisher, 50)
     wait_for_peer(inventory, "postgres", "down")
     wait_until(lambda: sum(line["breaker"] == "open" for line in
@@ -98,7 +97,7 @@ def test_a_database_that_cannot_work_gets_the_same_batch_until_it_can(office, pu
     with connected(office.amqp_url) as connection:
         _, properties, _ = connection.channel().basic_get(QUEUE)
         assert properties.headers["x-delivery-count"] <= 2
-    office.query("DROP VIEW products; ALTER TABLE products_gone RENAME TO products")
+    office.query("ALTER TABLE products_gone RENAME TO products")
     wait_for_stock(office, {1: -55}, RECOVERY_SECONDS)
     with connected(office.amqp_url) as connection:
         assert connection.channel().queue_declare(FAILED, passive=True).method.message_count == 0

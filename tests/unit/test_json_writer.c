@@ -92,6 +92,12 @@ static void every_control_character_is_written_as_four_digits(UNUSED void **stat
     assert_written("\"\\u0001\\u0008\\u0009\\u000a\\u000c\\u000d\\u001fz\"");
 }
 
+static void what_is_not_utf_8_becomes_the_replacement_character(UNUSED void **state)
+{
+    json_put_text(&writer, NULL, "a\xff\xc3\xa9\xc0\x80z\xe2\x82");
+    assert_written("\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd\xef\xbf\xbd\"");
+}
+
 static void names_are_escaped_like_text(UNUSED void **state)
 {
     json_begin_object(&writer, NULL);
@@ -149,6 +155,7 @@ int main(int argc, char **argv)
         TEST(integers_are_written_in_full),
         TEST(only_what_must_be_escaped_is),
         TEST(every_control_character_is_written_as_four_digits),
+        TEST(what_is_not_utf_8_becomes_the_replacement_character),
         TEST(names_are_escaped_like_text),
         TEST(what_was_written_reads_back_as_it_was),
         TEST(a_text_that_outgrows_the_buffer_is_reported_by_it),

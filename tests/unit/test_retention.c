@@ -1,4 +1,4 @@
-/* Old events leave the journal once head running has them: journal_remove_events() and
+/* Old events leave the journal once head office has them: journal_remove_events() and
  * committer_retire_events(). */
 #include "tests/support/unit.h"
 

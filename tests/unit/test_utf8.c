@@ -1,5 +1,6 @@
 #include "core/utf8.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/unit.h"
@@ -88,6 +89,18 @@ static void text_with_a_bad_byte_anywhere_has_no_length(UNUSED void **state)
 }
 
 /* The text as it is after a cut that left `size` bytes of it, trimmed. */
+static void what_could_move_a_terminal_s_cursor_is_printed_as_its_bytes(UNUSED void **state)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    utf8_print(stream, "\x1b[2J\xc2\x9b\xff\r\xc3\xa9\x7f ok");
+    fclose(stream);
+    assert_string_equal(text, "\\x1b[2J\\xc2\\x9b\\xff\\x0d\xc3\xa9\\x7f ok");
+    free(text);
+}
+
 static void assert_trimmed(const char *text, size_t size, const char *expected)
 {
     char bytes[16] = {0};
@@ -126,6 +139,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_sequence_cut_short_is_none),
         cmocka_unit_test(only_the_first_sequence_counts),
         cmocka_unit_test(a_length_is_the_number_of_code_points),
+        cmocka_unit_test(what_could_move_a_terminal_s_cursor_is_printed_as_its_bytes),
         cmocka_unit_test(text_with_a_bad_byte_anywhere_has_no_length),
         cmocka_unit_test(what_a_cut_has_left_of_a_character_is_removed),
         cmocka_unit_test(a_cut_between_characters_removes_nothing),
