@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 
+import pika
 import pytest
 
 from box import ROOT
@@ -16,6 +17,7 @@ from bridge import read_events
 from bridge import read_parked
 from bridge import run_bridge
 from bridge import settings_of
+from central import connected
 from test_bridge_broker import FAILED
 from test_bridge_broker import open_parked
 from test_bridge_broker import unbind_all
@@ -144,6 +146,25 @@ def test_the_dead_letters_are_moved_back(refused, office):
     wait_until(lambda: office.queue_length(FAILED) == 0, what="an empty queue")
     assert list(open_parked(bridge)) == sequences[1:]
     assert sequences[0] in {message.properties.headers["x-sequence"] for message in office.tap()}
+
+
+def test_a_message_that_cannot_be_sent_holds_up_none_behind_it(refused, office):
+    """It has no type, and a name that would break a line of JSON and clear a terminal."""
+    bridge, _, _ = refused
+    name = '"} \x1b[2J'
+    with connected(office.amqp_url) as connection:
+        channel = connection.channel()
+        _, properties, body = channel.basic_get(FAILED, auto_ack=True)
+        channel.basic_publish("", FAILED, b"{}", pika.BasicProperties(message_id=name))
+        channel.basic_publish("", FAILED, body, properties)
+    wait_until(lambda: office.queue_length(FAILED) == 2, what="both messages")
+    office.bind("order.created")
+    code, lines = ask(bridge, "replay", "--queue")
+    assert code == 1 and [line["result"] == "sent" for line in lines] == [False, True]
+    assert lines[0]["event_id"] == name
+    wait_until(lambda: office.queue_length(FAILED) == 1, what="the bad one, given back")
+    shown = say(bridge, "replay", "--queue")
+    assert shown.returncode == 1 and '"} \\x1b[2J' in shown.stdout and "\x1b" not in shown.stdout
 
 
 def test_a_discard_needs_a_reason_and_is_written_down(refused):
