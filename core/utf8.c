@@ -78,7 +78,7 @@ void utf8_print(FILE *stream, const char *text)
         for (size_t i = 0; i < step && !is_plain; i++)
             fprintf(stream, "\\x%02x", (unsigned)(unsigned char)text[i]);
         if (is_plain)
-            fwrite(text, 1, step, stream);
+            fprintf(stream, "%.*s", (int)step, text);
         text += step;
         left -= step;
     }

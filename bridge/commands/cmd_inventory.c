@@ -68,10 +68,10 @@ static const struct service_ops SERVES = {.start = inventory_start,
 enum exit_code command_inventory(struct settings *settings, const struct config_sources *sources)
 {
     struct inventory_service running = {0};
-    struct service service = {.listen = &settings->inventory_listen,
-                              .consumes = &INVENTORY_OPS,
-                              .serves = &SERVES,
-                              .self = &running};
+    const struct service service = {.listen = &settings->inventory_listen,
+                                    .consumes = &INVENTORY_OPS,
+                                    .serves = &SERVES,
+                                    .self = &running};
     inventory_init(&running.inventory, &clock_system);
     uuid_generator_init(&running.ids, &clock_system, &random_system);
     running.api.ids = &running.ids;

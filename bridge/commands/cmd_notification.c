@@ -115,10 +115,10 @@ static enum exit_code notification_serve(struct notification_service *running,
     static const struct service_ops SERVES = {.start = notification_start,
                                               .put_status = notification_put_status,
                                               .put_metrics = notification_put_metrics};
-    struct service service = {.listen = &running->settings->status_listen,
-                              .consumes = &NOTIFICATION_OPS,
-                              .serves = &SERVES,
-                              .self = running};
+    const struct service service = {.listen = &running->settings->status_listen,
+                                    .consumes = &NOTIFICATION_OPS,
+                                    .serves = &SERVES,
+                                    .self = running};
     struct buf channels;
     buf_init(&channels, CHANNELS_SIZE_MAX);
     write_channels(running, &channels);

@@ -20,7 +20,7 @@ static enum result check_service(const struct service *service, const char *list
     return config_verdict(problems);
 }
 
-enum exit_code run_service(struct service *service, const char *listen_option,
+enum exit_code run_service(const struct service *service, const char *listen_option,
                            struct settings *settings, const struct config_sources *sources)
 {
     struct buf problems;
@@ -35,10 +35,11 @@ enum exit_code run_service(struct service *service, const char *listen_option,
         return EXIT_USAGE;
     sinks_init(&peers, settings);
     peers.postgres.application_name = service->consumes->name;
-    service->postgres = &peers.postgres;
-    service->rabbitmq = &peers.rabbitmq;
-    service->allowed_hosts = &settings->allowed_hosts;
-    service->api_token = settings->api_token;
-    service->amqp_user_prefix = settings->amqp_user_prefix;
-    return exit_code_of(service_run(service));
+    struct service running = *service;
+    running.postgres = &peers.postgres;
+    running.rabbitmq = &peers.rabbitmq;
+    running.allowed_hosts = &settings->allowed_hosts;
+    running.api_token = settings->api_token;
+    running.amqp_user_prefix = settings->amqp_user_prefix;
+    return exit_code_of(service_run(&running));
 }

@@ -7,7 +7,7 @@
 
 /* Checks the settings that every service needs, and runs it as service_run() does. `listen_option`
  * names the option of service->listen. Problems are printed. */
-enum exit_code run_service(struct service *service, const char *listen_option,
+enum exit_code run_service(const struct service *service, const char *listen_option,
                            struct settings *settings, const struct config_sources *sources);
 
 #endif
