@@ -1,17 +1,4 @@
-#include <stdio.h>
-
 #include "appliance/commands.h"
-
-extern char **environ;
-
-static enum exit_code main_command_settings(struct settings *settings,
-                                            const struct config_sources *sources)
-{
-    (void)settings;
-    (void)sources;
-    config_print_sample(&SETTINGS, stdout);
-    return EXIT_DONE;
-}
 
 static const struct program_command COMMANDS[] = {
     {"serve", NULL, false, command_serve, "take orders (the default)"},
@@ -21,7 +8,7 @@ static const struct program_command COMMANDS[] = {
     {"backup", "FILE", true, command_backup,
      "copy the journal into a new file, also while it is in use"},
     {"health", NULL, false, command_health, "ask the running appliance whether it is well"},
-    {"settings", NULL, false, main_command_settings, "print a settings file with every default"},
+    {"print-config", NULL, false, program_print_config, "print a settings file with every default"},
     {"version", NULL, false, NULL, "print the version"},
 };
 
@@ -41,7 +28,16 @@ static const char *const EXAMPLES[] = {
     "backup --data-dir ./var journal-copy.db",
 };
 
+static void appliance_read_flags(const struct settings *settings, struct program_flags *ret_flags)
+{
+    *ret_flags = (struct program_flags){settings->help, settings->version, settings->level};
+}
+
 static const struct program PROGRAM = {
+    .name = "appliance",
+    .load = settings_load,
+    .read_flags = appliance_read_flags,
+    .free = settings_free,
     .options = &SETTINGS,
     .summary = "The box in the shop: takes orders and keeps stock over HTTP, on a journal.",
     .fallback = "serve",
@@ -53,28 +49,8 @@ static const struct program PROGRAM = {
     .example_count = ARRAY_LENGTH(EXAMPLES),
 };
 
-static enum exit_code main_run(int argc, char **argv, struct settings *settings,
-                               struct buf *problems)
-{
-    struct config_sources sources = {0};
-    if (settings_load(argc, argv, environ, settings, &sources, problems) == RESULT_NO_MEMORY)
-        return EXIT_FAILED;
-    const struct program_request request = {&sources, problems, settings->help, settings->version};
-    enum exit_code code;
-    const struct program_command *command = program_choose(&PROGRAM, &request, &code);
-    if (!command)
-        return code;
-    log_start("appliance", settings->level);
-    return command->main(settings, &sources);
-}
-
-int main(int argc, char **argv)
+int main(int argc, char *argv[])
 {
     struct settings settings = {0};
-    struct buf problems;
-    buf_init(&problems, CONFIG_PROBLEMS_MAX);
-    enum exit_code code = main_run(argc, argv, &settings, &problems);
-    buf_done(&problems);
-    settings_free(&settings);
-    return (int)program_finish(code);
+    return program_main(&PROGRAM, argc, argv, &settings);
 }

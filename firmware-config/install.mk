@@ -65,10 +65,10 @@ install: build $(PAGES) ## programs, units, manual pages … into DESTDIR and PR
 	ln -sf tillbox-appliance $(DESTDIR)$(COMPLETIONDIR)/tillbox-bridge
 	$(INSTALL) docs/box.md $(DESTDIR)$(DOCDIR)/box.md
 	install -d $(DESTDIR)$(SETTINGS_DIR)
-	$(BUILD)/appliance settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/appliance.conf
-	$(BUILD)/bridge settings | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/bridge.conf
+	$(BUILD)/appliance print-config | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/appliance.conf
+	$(BUILD)/bridge print-config | $(SETTINGS_HERE) >$(DESTDIR)$(SETTINGS_DIR)/bridge.conf
 	for service in migrate inventory notification; do \
-	    $(BUILD)/bridge settings | $(SETTINGS_CENTRAL) >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || \
+	    $(BUILD)/bridge print-config | $(SETTINGS_CENTRAL) >$(DESTDIR)$(SETTINGS_DIR)/$$service.conf || \
 	    exit; done
 
 # What makes a plain machine a till box: see docs/box.md. The clock's floor is the package's age: PID 1

@@ -1,17 +1,4 @@
-#include <stdio.h>
-
 #include "bridge/commands/commands.h"
-
-extern char **environ;
-
-static enum exit_code main_own_command_settings(struct settings *settings,
-                                                const struct config_sources *sources)
-{
-    (void)settings;
-    (void)sources;
-    config_print_sample(&SETTINGS, stdout);
-    return EXIT_DONE;
-}
 
 static const struct program_command COMMANDS[] = {
     {"run", NULL, false, command_run, "bring every event to head office"},
@@ -30,8 +17,7 @@ static const struct program_command COMMANDS[] = {
     {"topology", NULL, false, command_topology,
      "declare exchanges and queues on head office's broker"},
     {"health", NULL, false, command_health, "ask what listens on status_listen whether it is well"},
-    {"settings", NULL, false, main_own_command_settings,
-     "print a settings file with every default"},
+    {"print-config", NULL, false, program_print_config, "print a settings file with every default"},
     {"version", NULL, false, NULL, "print the version"},
 };
 
@@ -52,7 +38,16 @@ static const char *const EXAMPLES[] = {
     "notification list --failed",
 };
 
+static void bridge_read_flags(const struct settings *settings, struct program_flags *ret_flags)
+{
+    *ret_flags = (struct program_flags){settings->help, settings->version, settings->level};
+}
+
 static const struct program PROGRAM = {
+    .name = "bridge",
+    .load = settings_load,
+    .read_flags = bridge_read_flags,
+    .free = settings_free,
     .options = &SETTINGS,
     .summary = "Brings every sale of the box to head office, once.",
     .commands = COMMANDS,
@@ -63,28 +58,8 @@ static const struct program PROGRAM = {
     .example_count = ARRAY_LENGTH(EXAMPLES),
 };
 
-static enum exit_code main_own_run(int argc, char **argv, struct settings *settings,
-                                   struct buf *problems)
-{
-    struct config_sources sources = {0};
-    if (settings_load(argc, argv, environ, settings, &sources, problems) == RESULT_NO_MEMORY)
-        return EXIT_FAILED;
-    const struct program_request request = {&sources, problems, settings->help, settings->version};
-    enum exit_code code;
-    const struct program_command *command = program_choose(&PROGRAM, &request, &code);
-    if (!command)
-        return code;
-    log_start("bridge", settings->level);
-    return command->main(settings, &sources);
-}
-
-int main(int argc, char **argv)
+int main(int argc, char *argv[])
 {
     struct settings settings = {0};
-    struct buf problems;
-    buf_init(&problems, CONFIG_PROBLEMS_MAX);
-    enum exit_code code = main_own_run(argc, argv, &settings, &problems);
-    buf_done(&problems);
-    settings_free(&settings);
-    return (int)program_finish(code);
+    return program_main(&PROGRAM, argc, argv, &settings);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* It is another one where the program is installed. */
 static const char *own_name(void)
@@ -132,4 +133,38 @@ enum log_level program_log_level(const char *name, const struct config_sources *
         config_add_problem(sources, "log_level", problems,
                            "\"%s\" is none of debug, info, warn, error", name);
     return level;
+}
+
+enum exit_code program_print_config(struct settings *settings, const struct config_sources *sources)
+{
+    (void)settings;
+    config_print_sample(sources->set, stdout);
+    return EXIT_DONE;
+}
+
+static enum exit_code run_command(const struct program *program, int argc, char *argv[],
+                                  struct settings *settings, struct buf *problems)
+{
+    struct config_sources sources = {0};
+    struct program_flags flags = {0};
+    enum exit_code code = EXIT_FAILED;
+    if (program->load(argc, argv, environ, settings, &sources, problems) == RESULT_NO_MEMORY)
+        return EXIT_FAILED;
+    program->read_flags(settings, &flags);
+    const struct program_request request = {&sources, problems, flags.help, flags.version};
+    const struct program_command *command = program_choose(program, &request, &code);
+    if (!command)
+        return code;
+    log_start(program->name, flags.level);
+    return command->main(settings, &sources);
+}
+
+int program_main(const struct program *program, int argc, char *argv[], struct settings *settings)
+{
+    struct buf problems;
+    buf_init(&problems, CONFIG_PROBLEMS_MAX);
+    enum exit_code code = run_command(program, argc, argv, settings, &problems);
+    buf_done(&problems);
+    program->free(settings);
+    return (int)program_finish(code);
 }

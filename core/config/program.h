@@ -39,8 +39,21 @@ struct program_command {
     const char *help;
 };
 
+/* What program_main() reads of a program's own settings. */
+struct program_flags {
+    bool help;
+    bool version;
+    enum log_level level;
+};
+
 /* All of it lives as long as the program. */
 struct program {
+    const char *name; /* in the log */
+    enum result (*load)(int argc, char *const argv[], char *const environment[],
+                        struct settings *settings, struct config_sources *sources,
+                        struct buf *problems);
+    void (*read_flags)(const struct settings *settings, struct program_flags *ret_flags);
+    void (*free)(struct settings *settings);
     const struct option_set *options;
     const char *summary;
     const char *fallback; /* the command where none is named; NULL: one must be */
@@ -59,6 +72,13 @@ struct program_request {
     bool help;
     bool version;
 };
+
+/* The whole of a program: loads `settings` (all zero at first), runs the command, frees what was
+ * loaded, and gives main()'s result. */
+int program_main(const struct program *program, int argc, char *argv[], struct settings *settings);
+
+/* The command that prints a settings file with every default. */
+command_main program_print_config;
 
 /* The command to run. NULL if there is none: the answer has been printed, and `*ret_code` is the
  * program's. */

@@ -145,7 +145,7 @@ def test_settings_that_are_wrong_are_told_without_the_secret(secret_file, tmp_pa
 
 def test_help_and_settings_show_none(settings, secret_file):
     for program in (APPLIANCE, BRIDGE):
-        for word in ("--help", "settings", "version"):
+        for word in ("--help", "print-config", "version"):
             done = subprocess.run([program, word], capture_output=True, check=True,
                                   env={**settings, "TILLBOX_API_TOKEN_FILE":
                                        str(secret_file("token", TOKEN))})
