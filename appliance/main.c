@@ -1,15 +1,23 @@
 #include "appliance/commands.h"
 
 static const struct program_command COMMANDS[] = {
-    {"serve", NULL, false, command_serve, "take orders (the default)"},
-    {"check", NULL, false, command_check,
-     "examine journal, disk, permissions, clock and libraries"},
-    {"verify", NULL, false, command_verify, "walk the hash chain and name the first bad event"},
+    {"serve", NULL, false, command_serve, "take orders (the default)",
+     "bridge_dir device_id location orders_listen inventory_listen inventory_url "
+     "inventory_timeout_ms inventory_breaker_threshold inventory_breaker_reset_ms "
+     "inventory_token_file inventory_ca_file api_token_file allow_anonymous allowed_hosts "
+     "idempotency_hours retention_days disk_reserve_mb shop_name currency locale low_stock"},
+    {"check", NULL, false, command_check, "examine journal, disk, permissions, clock and libraries",
+     "json"},
+    {"verify", NULL, false, command_verify, "walk the hash chain and name the first bad event",
+     "json"},
     {"backup", "FILE", true, command_backup,
-     "copy the journal into a new file, also while it is in use"},
-    {"health", NULL, false, command_health, "ask the running appliance whether it is well"},
-    {"print-config", NULL, false, program_print_config, "print a settings file with every default"},
-    {"version", NULL, false, NULL, "print the version"},
+     "copy the journal into a new file, also while it is in use", NULL},
+    {"health", NULL, false, command_health, "ask the running appliance whether it is well",
+     "orders_listen"},
+    {"print-config", NULL, false, program_print_config, "print a settings file with every default",
+     NULL},
+    {"help", NULL, false, NULL, "every command and option", NULL},
+    {"version", NULL, false, NULL, "print the version", NULL},
 };
 
 static const struct exit_meaning EXITS[] = {

@@ -44,7 +44,7 @@ $(BUILD)/install/tillbox-add-box: tools/add-box.sh VERSION
 
 $(BUILD)/man/%.8: $(BUILD)/install/%
 	@mkdir -p $(@D)
-	@LC_ALL=C.UTF-8 help2man --locale=C.UTF-8 --no-info --section=8 --manual=Tillbox \
+	@LC_ALL=C.UTF-8 help2man --locale=C.UTF-8 $(if $(filter tillbox-appliance tillbox-bridge,$*),--help-option=help) --no-info --section=8 --manual=Tillbox \
 	    --name="$(about_$*)" --output=$@ $<
 
 .PHONY: man install

@@ -1,24 +1,40 @@
 #include "bridge/commands/commands.h"
 
+#define SINKS "postgres_url postgres_password_file amqp_url amqp_password_file amqp_ca_file "
+#define SERVICE SINKS "amqp_user_prefix allowed_hosts api_token_file allow_anonymous "
+#define PICK "sink id order type "
+
 static const struct program_command COMMANDS[] = {
-    {"run", NULL, false, command_run, "bring every event to head office"},
+    {"run", NULL, false, command_run, "bring every event to head office",
+     SINKS "bridge_dir status_listen allowed_hosts"},
     {"status", NULL, false, command_status,
-     "say where every event is; exit 1 if something needs a person"},
-    {"parked", "list|show|discard", false, command_parked, "what head office refused"},
+     "say where every event is; exit 1 if something needs a person", "bridge_dir json"},
+    {"parked", "list|show|discard", false, command_parked, "what head office refused",
+     PICK "bridge_dir reason json"},
     {"replay", NULL, false, command_replay,
-     "send parked events again, or a range, or what is in order.failed"},
+     "send parked events again, or a range, or what is in order.failed",
+     SINKS PICK "bridge_dir since until from to queue limit rate dry_run json"},
     {"reconcile", NULL, false, command_reconcile,
-     "compare the journal with head office; name what is missing"},
-    {"migrate", NULL, false, command_migrate, "bring head office's database up to date"},
+     "compare the journal with head office; name what is missing", SINKS "bridge_dir repair json"},
+    {"migrate", NULL, false, command_migrate, "bring head office's database up to date",
+     "postgres_url postgres_password_file"},
     {"inventory", NULL, false, command_inventory,
-     "keep head office's stock: take events, serve it over HTTP"},
+     "keep head office's stock: take events, serve it over HTTP", SERVICE "inventory_listen"},
     {"notification", "run|list|retry", false, command_notification,
-     "tell customers about their orders; list messages; retry failed ones"},
+     "tell customers about their orders; list messages; retry failed ones",
+     SERVICE "status_listen notification_channels notification_timeout_ms notification_retry_ms "
+             "templates_dir currency currency_digits webhook_url webhook_secret_file "
+             "webhook_ca_file smtp_url smtp_allow_plain smtp_user smtp_password_file smtp_ca_file "
+             "mail_from mail_default_to id failed limit json"},
     {"topology", NULL, false, command_topology,
-     "declare exchanges and queues on head office's broker"},
-    {"health", NULL, false, command_health, "ask what listens on status_listen whether it is well"},
-    {"print-config", NULL, false, program_print_config, "print a settings file with every default"},
-    {"version", NULL, false, NULL, "print the version"},
+     "declare exchanges and queues on head office's broker",
+     "amqp_url amqp_password_file amqp_ca_file"},
+    {"health", NULL, false, command_health, "ask what listens on status_listen whether it is well",
+     "status_listen"},
+    {"print-config", NULL, false, program_print_config, "print a settings file with every default",
+     NULL},
+    {"help", NULL, false, NULL, "every command and option", NULL},
+    {"version", NULL, false, NULL, "print the version", NULL},
 };
 
 static const struct exit_meaning EXITS[] = {

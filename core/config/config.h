@@ -113,8 +113,11 @@ MUST_CHECK enum result config_verdict(const struct buf *problems);
 /* `name` is in the set. */
 enum config_origin config_origin(const struct config_sources *sources, const char *name);
 
-/* The options for --help, aligned: flag, help, default and variable. */
-void config_print_options(const struct option_set *set, FILE *stream);
+/* The options for --help, aligned: flag, help, default and variable. `is_wanted` picks; NULL: all.
+ */
+void config_print_options(const struct option_set *set,
+                          bool (*is_wanted)(const void *context, const char *name),
+                          const void *context, FILE *stream);
 
 /* A file with every key commented out and at its default. */
 void config_print_sample(const struct option_set *set, FILE *stream);

@@ -77,10 +77,13 @@ static void print_sample_key(const struct option *option, FILE *stream)
     fputc('\n', stream);
 }
 
-void config_print_options(const struct option_set *set, FILE *stream)
+void config_print_options(const struct option_set *set,
+                          bool (*is_wanted)(const void *context, const char *name),
+                          const void *context, FILE *stream)
 {
     for (size_t i = 0; i < set->count; i++)
-        print_option(&set->options[i], stream);
+        if (!is_wanted || is_wanted(context, set->options[i].name))
+            print_option(&set->options[i], stream);
 }
 
 void config_print_sample(const struct option_set *set, FILE *stream)

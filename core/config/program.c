@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HELP_COMMAND "help"
+
 /* It is another one where the program is installed. */
 static const char *own_name(void)
 {
@@ -26,19 +28,84 @@ static void print_commands(const struct program *program, FILE *stream)
     }
 }
 
-static void print_help(const struct program *program, FILE *stream)
+static void print_exits(const struct program *program, FILE *stream)
+{
+    fprintf(stream, "\nExit codes:\n");
+    for (size_t i = 0; i < program->exit_count; i++)
+        fprintf(stream, "  %d  %s\n", (int)program->exits[i].code, program->exits[i].text);
+}
+
+/* Those of one command; NULL: all. */
+static void print_examples(const struct program *program, const char *command, FILE *stream)
+{
+    size_t size = command ? strlen(command) : 0;
+    bool any = false;
+    for (size_t i = 0; i < program->example_count; i++) {
+        const char *example = program->examples[i];
+        if (command && (strncmp(example, command, size) != 0 || example[size] != ' '))
+            continue;
+        fprintf(stream, any ? "  %s %s\n" : "\nExamples:\n  %s %s\n", own_name(), example);
+        any = true;
+    }
+}
+
+static void print_help(const struct program *program, bool with_options, FILE *stream)
 {
     fprintf(stream, "Usage: %s %s [OPTION…]\n\n%s\n\nCommands:\n", own_name(),
             program->fallback ? "[COMMAND]" : "COMMAND", program->summary);
     print_commands(program, stream);
-    fprintf(stream, "\nOptions (flag, then variable, then settings file, then default):\n");
-    config_print_options(program->options, stream);
-    fprintf(stream, "\nExit codes:\n");
-    for (size_t i = 0; i < program->exit_count; i++)
-        fprintf(stream, "  %d  %s\n", (int)program->exits[i].code, program->exits[i].text);
-    fprintf(stream, "\nExamples:\n");
-    for (size_t i = 0; i < program->example_count; i++)
-        fprintf(stream, "  %s %s\n", own_name(), program->examples[i]);
+    if (with_options) {
+        fprintf(stream, "\nOptions (flag, then variable, then settings file, then default):\n");
+        config_print_options(program->options, NULL, NULL, stream);
+    } else {
+        fprintf(stream, "\n%s COMMAND --help lists a command's options, %s help all of them.\n",
+                own_name(), own_name());
+    }
+    print_exits(program, stream);
+    print_examples(program, NULL, stream);
+}
+
+static bool has_word(const char *words, const char *word)
+{
+    size_t size = strlen(word);
+    for (const char *at = words; at && (at = strstr(at, word)) != NULL; at += size)
+        if ((at == words || at[-1] == ' ') && (at[size] == ' ' || at[size] == '\0'))
+            return true;
+    return false;
+}
+
+/* What --help of one command lists: its own options, and those that belong to none in particular.
+ */
+struct command_options {
+    const struct program *program;
+    const struct program_command *command;
+};
+
+static bool is_of_command(const void *context, const char *name)
+{
+    const struct command_options *wanted = context;
+    if (has_word(wanted->command->options, name))
+        return true;
+    for (size_t i = 0; i < wanted->program->command_count; i++)
+        if (has_word(wanted->program->commands[i].options, name))
+            return false;
+    return true;
+}
+
+static void print_command_help(const struct program *program, const struct program_command *command,
+                               FILE *stream)
+{
+    const struct command_options wanted = {program, command};
+    fprintf(stream, "Usage: %s %s", own_name(), command->name);
+    if (command->operand)
+        fprintf(stream, command->needs_operand ? " %s" : " [%s]", command->operand);
+    fprintf(
+        stream,
+        " [OPTION…]\n\n%s\n\nOptions (flag, then variable, then settings file, then default):\n",
+        command->help);
+    config_print_options(program->options, is_of_command, &wanted, stream);
+    print_exits(program, stream);
+    print_examples(program, command->name, stream);
 }
 
 static const struct program_command *find_command(const struct program *program, const char *name)
@@ -80,7 +147,7 @@ static const struct program_command *named_command(const struct program *program
 
 static enum exit_code program_refuse(const struct buf *problems)
 {
-    fprintf(stderr, "%s\n%s --help lists commands and options.\n", buf_text(problems), own_name());
+    fprintf(stderr, "%s\n%s help lists commands and options.\n", buf_text(problems), own_name());
     return EXIT_USAGE;
 }
 
@@ -90,18 +157,34 @@ static enum exit_code print_version(void)
     return EXIT_DONE;
 }
 
+/* `COMMAND --help`, `help COMMAND`, `help`, or `--help` alone. */
+static void answer_help(const struct program *program, const struct config_sources *sources)
+{
+    const char *name = sources->operand_count > 0 ? sources->operands[0] : NULL;
+    bool asks_help = name && strcmp(name, HELP_COMMAND) == 0;
+    if (asks_help)
+        name = sources->operand_count > 1 ? sources->operands[1] : NULL;
+    const struct program_command *command = name ? find_command(program, name) : NULL;
+    if (command)
+        print_command_help(program, command, stdout);
+    else
+        print_help(program, asks_help, stdout);
+}
+
 const struct program_command *program_choose(const struct program *program,
                                              const struct program_request *request,
                                              enum exit_code *ret_code)
 {
+    const struct config_sources *sources = request->sources;
     *ret_code = EXIT_DONE;
-    if (request->help) {
-        print_help(program, stdout);
+    if (request->help ||
+        (sources->operand_count > 0 && strcmp(sources->operands[0], HELP_COMMAND) == 0)) {
+        answer_help(program, sources);
         return NULL;
     }
     const struct program_command *command = NULL;
     if (!request->version)
-        command = named_command(program, request->sources, request->problems);
+        command = named_command(program, sources, request->problems);
     if (!request->version && (!command || config_verdict(request->problems) != RESULT_OK)) {
         *ret_code = program_refuse(request->problems);
         return NULL;

@@ -37,6 +37,8 @@ struct program_command {
     bool needs_operand;
     command_main *main; /* NULL: prints the version */
     const char *help;
+    const char *options; /* names of the options that it reads, with a space between; NULL: those
+                            that no command names */
 };
 
 /* What program_main() reads of a program's own settings. */

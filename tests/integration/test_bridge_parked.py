@@ -245,12 +245,18 @@ def test_commands_without_a_head_office_say_what_is_missing(box):
 
 
 def test_help_names_every_command_and_option():
-    text = run_bridge("--help").stdout
+    text = run_bridge("help").stdout
     for word in ("run", "status", "parked", "replay", "reconcile", "migrate", "topology", "version",
                  "--from", "--to", "--queue", "--dry-run", "--repair", "--status-listen"):
         assert word in text
     assert run_bridge("version").stdout.startswith("bridge ")
     assert run_bridge().returncode == run_bridge("fly").returncode == 2
+
+
+def test_the_help_of_replay_is_about_replay():
+    text = run_bridge("replay", "--help").stdout
+    assert "--queue" in text and "replay --sink rabbitmq --dry-run" in text
+    assert "--smtp-url" not in text and "--repair" not in text and "--failed" not in text
 
 
 def test_migrating_twice_and_at_once_applies_once(office):

@@ -47,7 +47,7 @@ def verify(folder, *arguments):
 
 
 def test_help_names_every_command_option_and_exit_code():
-    helped = run_command("--help")
+    helped = run_command("help")
     assert (helped.returncode, helped.stderr) == (0, "")
     source = (ROOT / "appliance" / "settings.c").read_text()
     options = re.findall(r'\{"([a-z_]+)", OPTION_', source)
@@ -62,12 +62,21 @@ def test_help_names_every_command_option_and_exit_code():
     for code in range(6):
         assert re.search(rf"^  {code}  \S", helped.stdout, re.MULTILINE)
     assert "Examples:" in helped.stdout
+    short = run_command("--help").stdout
     for command in commands:
-        assert run_command(command, "--help").stdout == helped.stdout
+        assert re.search(rf"^  {command} ", short, re.MULTILINE) and "--locale" not in short
+
+
+def test_the_help_of_a_command_names_its_own_options_and_examples():
+    verify = run_command("verify", "--help").stdout
+    assert run_command("help", "verify").stdout == verify
+    assert re.findall(r"^  (--[a-z-]+)", verify, re.MULTILINE) == [
+        "--config", "--data-dir", "--log-level", "--json", "--help", "--version"]
+    assert re.findall(r"^  appliance (.+)$", verify, re.MULTILINE) == ["verify --data-dir ./var --json"]
 
 
 def test_the_examples_of_the_help_are_commands_that_exist():
-    examples = re.findall(r"^  appliance (.+)$", run_command("--help").stdout, re.MULTILINE)
+    examples = re.findall(r"^  appliance (.+)$", run_command("help").stdout, re.MULTILINE)
     assert len(examples) >= 3
     for example in examples:
         problems = run_command(*example.split(), "--data-dir", "/nowhere", "--no-such-flag").stderr

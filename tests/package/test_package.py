@@ -76,7 +76,7 @@ def test_every_command_and_option_is_in_the_manual(tree):
                                ".8.gz"], capture_output=True, text=True, check=True,
                               env={**os.environ, "MANWIDTH": "200", "MAN_KEEP_FORMATTING": ""}
                               ).stdout
-        shown = tree.run(program, "--help").stdout
+        shown = tree.run(program, "help").stdout
         words = re.findall(r"^  (--[a-z-]+|[a-z]+) ", shown, re.MULTILINE)
         assert len(words) > 15
         assert [word for word in words if word not in page] == []
@@ -96,7 +96,7 @@ def complete(tree, program, *words):
 
 def test_the_shell_completes_commands_options_and_values(tree):
     for program in ("tillbox-appliance", "tillbox-bridge"):
-        shown = tree.run(program, "--help").stdout
+        shown = tree.run(program, "help").stdout
         options = re.findall(r"^  (--[a-z-]+)", shown, re.MULTILINE)
         assert sorted(complete(tree, program, "--")) == sorted(options)
     assert complete(tree, "tillbox-bridge", "rec") == ["reconcile"]

@@ -10,10 +10,10 @@ static enum exit_code nothing(UNUSED struct settings *settings,
 
 static const struct option_set OPTIONS = {"planted", NULL, 0};
 static const struct program_command COMMANDS[] = {
-    {"plain", NULL, false, nothing, "takes no word"},
-    {"copy", "FILE", true, nothing, "needs a word"},
-    {"parked", "list|show", false, nothing, "may take a word"},
-    {"version", NULL, false, NULL, "prints the version"},
+    {"plain", NULL, false, nothing, "takes no word", NULL},
+    {"copy", "FILE", true, nothing, "needs a word", NULL},
+    {"parked", "list|show", false, nothing, "may take a word", NULL},
+    {"version", NULL, false, NULL, "prints the version", NULL},
 };
 static const struct program PROGRAM = {
     .options = &OPTIONS, .commands = COMMANDS, .command_count = ARRAY_LENGTH(COMMANDS)};
@@ -99,7 +99,7 @@ static void what_only_prints_ends_well(UNUSED void **state)
 
 static void the_word_after_a_command_has_a_fallback(UNUSED void **state)
 {
-    struct config_sources sources = {.operands = {"parked", "show"}, .operand_count = 2};
+    struct config_sources sources = {.operands = {"parked", "show", NULL}, .operand_count = 2};
     assert_string_equal(program_operand(&sources, "list"), "show");
     sources.operand_count = 1;
     assert_string_equal(program_operand(&sources, "list"), "list");
