@@ -251,7 +251,7 @@ PLANTS = [
           "(void)error;", "make test TESTS=a_cloned_box",
           r'a_cloned_box_sends_nothing_more_to_anyone'),
     Plant("page-sent-again", "bridge/relay/in_flight.c", "if (in_flight->outcomes[i] == DELIVERY_DONE)",
-          "if (i == 0 && consignment->outcomes[i] == DELIVERY_DONE)",
+          "if (i == 0 && in_flight->outcomes[i] == DELIVERY_DONE)",
           "make check TESTS=test_in_flight", r'test_in_flight: .* FAILED'),
     Plant("journal-replaced", "core/journal/journal_reader.c", "file.st_ino == reader->inode",
           "file.st_ino > 0", "make check TESTS=test_journal_reader",
