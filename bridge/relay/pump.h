@@ -1,18 +1,31 @@
-/* Moves events from the journal to one sink: read a page, deliver it, settle the cursor.
+/* Moves events from the journal to one sink: read a page, deliver it, advance the cursor.
  *
- * An outage spends no attempt of an event: it waits in the journal. What the peer refuses is
- * parked, with the later events of the same order behind it, and the rest flows on. */
+ * An outage spends no attempt of an event: it waits in the journal. What the peer rejects is
+ * parked, with the later events of the same order behind it, and the rest flows on.
+ *
+ *   OPENING -> CONNECTING, FENCED
+ *   CONNECTING -> OPENING, VERIFYING, FENCED
+ *   VERIFYING -> OPENING, READING, FENCED
+ *   READING -> OPENING, DELIVERING, IDLE, FENCED
+ *   DELIVERING -> OPENING, READING, ADVANCING, FENCED
+ *   ADVANCING -> CONNECTING, READING, FENCED
+ *   IDLE -> OPENING, CONNECTING, READING, FENCED
+ *   FENCED
+ *
+ * Only a whole page that has been written down makes room for the next; what is in flight when the
+ * peer goes away stays, and only what is pending of it is sent again. */
 #ifndef TILLBOX_BRIDGE_PUMP_H
 #define TILLBOX_BRIDGE_PUMP_H
 
 #include "bridge/relay/delivery_state.h"
 #include "bridge/relay/fence.h"
 #include "bridge/relay/sink.h"
+#include "core/machine.h"
 #include "core/random.h"
 
 enum {
-    PUMP_POLL_MS = 200,  /* how often the journal is looked at without a wakeup */
-    PUMP_SETTLE_MS = 50, /* how often the cursor moves during a delivery */
+    PUMP_POLL_MS = 200,   /* how often the journal is looked at without a wakeup */
+    PUMP_ADVANCE_MS = 50, /* how often the cursor moves during a delivery */
     PUMP_RETRY_BASE_MS = 100,
     PUMP_RETRY_CAP_MS = 3000, /* after an outage of any length the next try is at most this far */
     PUMP_DEAD_LETTER_RETRY_MS = 5000,
@@ -20,6 +33,19 @@ enum {
     PUMP_COOL_DOWN_MS = 2000,
     PUMP_STEP_MAX_MS = 900000, /* a whole page over a slow line that moves */
 };
+
+enum pump_state {
+    PUMP_OPENING,    /* the journal isn't open, or not compared with bridge.db */
+    PUMP_CONNECTING, /* … the peer isn't connected, or not compared with the journal */
+    PUMP_VERIFYING,  /* until every sink that had stopped has been asked again */
+    PUMP_READING,    /* the next page, unless one is in flight */
+    PUMP_DELIVERING, /* what is pending of the page */
+    PUMP_ADVANCING,  /* the cursor, over what has been delivered or parked */
+    PUMP_IDLE,       /* nothing to deliver: dead letters, and a look at the connection */
+    PUMP_FENCED,     /* going on would do harm: the operator is needed */
+};
+
+extern const struct machine_table PUMP_MACHINE;
 
 struct pump;
 
@@ -33,6 +59,18 @@ struct pump_options {
     const struct random_source *random;
 };
 
+/* Takes the sink, whatever the result. */
+MUST_CHECK enum result pump_new(const struct pump_options *options, struct pump **ret_pump,
+                                struct error *error);
+
+/* One step: at most one call to the peer. Gives the milliseconds to wait before the next one, which
+ * only a wakeup or the end may cut short. Once it is FENCED there is nothing more to do. */
+int64_t pump_step(struct pump *pump);
+
+/* The state, and the transitions so far. */
+const struct machine *pump_machine(const struct pump *pump);
+
+/* Makes a pump and a thread that drives it. */
 MUST_CHECK enum result pump_start(const struct pump_options *options, struct pump **ret_pump,
                                   struct error *error);
 
@@ -56,7 +94,7 @@ void pump_break_off(struct pump *pump);
  * call that can't be broken off, such as the lookup of a name. */
 MUST_CHECK bool pump_join(struct pump *pump, int64_t until_ms);
 
-/* Only after the thread has ended. Frees the sink too. */
+/* Only after the thread has ended, if there was one. Frees the sink too. */
 void pump_free(struct pump *pump);
 
 #endif
