@@ -1,7 +1,9 @@
 """What head office refused: listed, sent again, given up; and the comparison with head office."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import time
 
@@ -184,6 +186,21 @@ def test_a_dead_letter_whose_header_has_no_name_is_moved_back_like_any_other(ref
     assert "unroutable" in lines[0]["result"] and lines[1]["result"] == "sent"
     headers = [message.properties.headers for message in office.tap()]
     assert [h[""] for h in headers if h["x-sequence"] == sequences[0]] == [1]
+
+
+def test_what_a_server_said_moves_no_cursor(refused):
+    """A server's text in bridge.db, as a person and as a program sees it."""
+    bridge, _, sequences = refused
+    said = "no\x1b[2J\n\x9b"
+    with contextlib.closing(sqlite3.connect(f"{bridge.data_dir}/bridge.db", timeout=10)) as state:
+        state.execute("UPDATE parked SET reason = ?", (said,))
+        state.execute("UPDATE sinks SET last_error = ?, last_error_at_ms = 1", (said,))
+        state.commit()
+    for command in (("parked", "list"), ("parked", "show"), ("status",)):
+        shown = say(bridge, *command).stdout
+        assert "no\\x1b[2J\\x0a\\xc2\\x9b" in shown, command
+        assert "\x1b" not in shown and "\x9b" not in shown, command
+    assert [row["reason"] for row in ask(bridge, "parked", "list")[1][0]] == [said] * len(sequences)
 
 
 def test_a_discard_needs_a_reason_and_is_written_down(refused):
