@@ -1,5 +1,7 @@
 #include "core/utf8.h"
 
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* RFC 3629 section 4: what the lead byte allows for the length and for the second byte. */
@@ -82,4 +84,17 @@ void utf8_print(FILE *stream, const char *text)
         text += step;
         left -= step;
     }
+}
+
+void utf8_print_line(FILE *stream, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    utf8_print(stream, text ? text : "out of memory");
+    fputc('\n', stream);
+    free(text);
 }

@@ -377,24 +377,6 @@ void broker_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes)
     snprintf(ret_text, size, "%.*s", (int)bytes.len, bytes.len ? (const char *)bytes.bytes : "");
 }
 
-/* A returned message comes whole; all we need is whose it is. */
-static enum delivery read_returned(struct broker *broker, const amqp_basic_return_t *returned,
-                                   struct broker_event *ret_event, struct error *error)
-{
-    amqp_message_t message;
-    ret_event->kind = AMQP_RETURN;
-    broker_copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
-    broker_begin_call(broker);
-    amqp_rpc_reply_t reply = amqp_read_message(broker->connection, AMQP_CHANNEL, &message, 0);
-    broker_end_call(broker);
-    if (reply.reply_type != AMQP_RESPONSE_NORMAL)
-        return broker_check_reply("a returned message", reply, NULL, error);
-    broker_copy_bytes(ret_event->message_id, sizeof ret_event->message_id,
-                      message.properties.message_id);
-    amqp_destroy_message(&message);
-    return DELIVERY_DONE;
-}
-
 enum delivery broker_read_closed(struct broker *broker, const amqp_frame_t *frame,
                                  struct error *error)
 {
@@ -406,6 +388,66 @@ enum delivery broker_read_closed(struct broker *broker, const amqp_frame_t *fram
     broker->is_user_refused = code == PRECONDITION_FAILED_CODE && strstr(text, "user_id");
     error_write(error, "the broker closed the channel: %s", text);
     return DELIVERY_DOWN;
+}
+
+bool broker_is_method(const amqp_frame_t *frame, amqp_method_number_t id)
+{
+    return frame->frame_type == AMQP_FRAME_METHOD && frame->payload.method.id == id;
+}
+
+enum delivery broker_next_frame(struct broker *broker, int64_t timeout_ms, amqp_frame_t *ret_frame,
+                                bool *ret_came, struct error *error)
+{
+    struct timeval timeout = broker_timeval_of(timeout_ms);
+    int status;
+    do {
+        broker_begin_call(broker);
+        status = amqp_simple_wait_frame_noblock(broker->connection, ret_frame, &timeout);
+        broker_end_call(broker);
+        if (status == AMQP_STATUS_OK && (broker_is_method(ret_frame, AMQP_CHANNEL_CLOSE_METHOD) ||
+                                         broker_is_method(ret_frame, AMQP_CONNECTION_CLOSE_METHOD)))
+            return broker_read_closed(broker, ret_frame, error);
+    } while (status == AMQP_STATUS_OK && ret_frame->channel != AMQP_CHANNEL);
+    *ret_came = status == AMQP_STATUS_OK;
+    if (status == AMQP_STATUS_OK || status == AMQP_STATUS_TIMEOUT)
+        return DELIVERY_DONE;
+    return broker_fail_status("waiting", status, error);
+}
+
+enum delivery broker_rest_frame(struct broker *broker, uint8_t type, amqp_frame_t *ret_frame,
+                                struct error *error)
+{
+    bool came = false;
+    enum delivery done =
+        broker_next_frame(broker, broker->options.deadline_ms, ret_frame, &came, error);
+    if (done == DELIVERY_DONE && (!came || ret_frame->frame_type != type)) {
+        error_write(error, "a message doesn't come to its end");
+        return DELIVERY_DOWN;
+    }
+    return done;
+}
+
+/* A returned message comes whole; all we need is whose it is. */
+static enum delivery read_returned(struct broker *broker, const amqp_basic_return_t *returned,
+                                   struct broker_event *ret_event, struct error *error)
+{
+    amqp_frame_t frame;
+    ret_event->kind = AMQP_RETURN;
+    broker_copy_bytes(ret_event->reason, sizeof ret_event->reason, returned->reply_text);
+    enum delivery done = broker_rest_frame(broker, AMQP_FRAME_HEADER, &frame, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    const amqp_basic_properties_t *properties = frame.payload.properties.decoded;
+    if (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
+        broker_copy_bytes(ret_event->message_id, sizeof ret_event->message_id,
+                          properties->message_id);
+    uint64_t size = frame.payload.properties.body_size, came = 0;
+    while (came < size && done == DELIVERY_DONE) {
+        done = broker_rest_frame(broker, AMQP_FRAME_BODY, &frame, error);
+        if (done == DELIVERY_DONE)
+            came += frame.payload.body_fragment.len;
+    }
+    return done;
 }
 
 static enum delivery read_method(struct broker *broker, const amqp_frame_t *frame,

@@ -31,45 +31,6 @@ static void read_texts(struct broker_delivery *delivery)
         broker_copy_bytes(delivery->user_id, sizeof delivery->user_id, properties->user_id);
 }
 
-static enum delivery read_delivery(struct broker *broker, uint64_t tag,
-                                   struct broker_delivery **ret_delivery, struct error *error)
-{
-    struct broker_delivery *delivery = calloc(1, sizeof *delivery);
-    if (!delivery)
-        return broker_consume_no_memory(error);
-    delivery->tag = tag;
-    broker_begin_call(broker);
-    amqp_rpc_reply_t reply =
-        amqp_read_message(broker->connection, AMQP_CHANNEL, &delivery->message, 0);
-    broker_end_call(broker);
-    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
-        free(delivery);
-        return broker_check_reply("reading a message", reply, NULL, error);
-    }
-    read_texts(delivery);
-    *ret_delivery = delivery;
-    return DELIVERY_DONE;
-}
-
-enum delivery broker_get(struct broker *broker, const char *queue,
-                         struct broker_delivery **ret_delivery, struct error *error)
-{
-    broker_begin_call(broker);
-    amqp_maybe_release_buffers(broker->connection);
-    amqp_rpc_reply_t reply =
-        amqp_basic_get(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 0);
-    broker_end_call(broker);
-    enum delivery done = broker_check_reply(queue, reply, NULL, error);
-    if (done != DELIVERY_DONE)
-        return done;
-    if (reply.reply.id == AMQP_BASIC_GET_EMPTY_METHOD) {
-        *ret_delivery = NULL;
-        return DELIVERY_DONE;
-    }
-    const amqp_basic_get_ok_t *got = reply.reply.decoded;
-    return read_delivery(broker, got->delivery_tag, ret_delivery, error);
-}
-
 void broker_delivery_free(struct broker_delivery *delivery)
 {
     if (!delivery)
@@ -102,45 +63,6 @@ enum delivery broker_cancel(struct broker *broker, struct error *error)
     return broker_check_reply("cancelling", reply, NULL, error);
 }
 
-static bool is_method(const amqp_frame_t *frame, amqp_method_number_t id)
-{
-    return frame->frame_type == AMQP_FRAME_METHOD && frame->payload.method.id == id;
-}
-
-/* The next frame of our channel; `*ret_came` is false if none came in time. What is said about the
- * connection as a whole may stand between a message's frames. */
-static enum delivery next_frame(struct broker *broker, int64_t timeout_ms, amqp_frame_t *ret_frame,
-                                bool *ret_came, struct error *error)
-{
-    struct timeval timeout = broker_timeval_of(timeout_ms);
-    int status;
-    do {
-        broker_begin_call(broker);
-        status = amqp_simple_wait_frame_noblock(broker->connection, ret_frame, &timeout);
-        broker_end_call(broker);
-        if (status == AMQP_STATUS_OK && (is_method(ret_frame, AMQP_CHANNEL_CLOSE_METHOD) ||
-                                         is_method(ret_frame, AMQP_CONNECTION_CLOSE_METHOD)))
-            return broker_read_closed(broker, ret_frame, error);
-    } while (status == AMQP_STATUS_OK && ret_frame->channel != AMQP_CHANNEL);
-    *ret_came = status == AMQP_STATUS_OK;
-    if (status == AMQP_STATUS_OK || status == AMQP_STATUS_TIMEOUT)
-        return DELIVERY_DONE;
-    return broker_fail_status("waiting", status, error);
-}
-
-/* A frame that must come, as the message has begun. */
-static enum delivery rest_frame(struct broker *broker, uint8_t type, amqp_frame_t *ret_frame,
-                                struct error *error)
-{
-    bool came = false;
-    enum delivery done = next_frame(broker, broker->options.deadline_ms, ret_frame, &came, error);
-    if (done == DELIVERY_DONE && (!came || ret_frame->frame_type != type)) {
-        error_write(error, "a message doesn't come to its end");
-        return DELIVERY_DOWN;
-    }
-    return done;
-}
-
 /* A text property that a message may have. */
 struct text_property {
     amqp_flags_t flag;
@@ -171,20 +93,29 @@ static bool clone_text(amqp_pool_t *pool, amqp_bytes_t *bytes)
     return true;
 }
 
+/* By writing and reading them: amqp_table_clone() takes an empty name for a lack of memory. What
+ * can't be written could not be published again either, and is left out. */
 static bool clone_headers(amqp_pool_t *pool, size_t encoded_size, amqp_table_t *headers)
 {
     amqp_table_t copy = amqp_empty_table;
-    bool fits = encoded_size <= AMQP_FOREIGN_HEADERS_MAX;
-    if (fits && headers->num_entries > 0 &&
-        amqp_table_clone(headers, &copy, pool) != AMQP_STATUS_OK)
-        return false;
+    amqp_bytes_t encoded = amqp_empty_bytes;
+    size_t written = 0, read = 0;
+    if (headers->num_entries > 0) {
+        amqp_pool_alloc_bytes(pool, encoded_size, &encoded);
+        if (!encoded.bytes)
+            return false;
+        if (amqp_encode_table(encoded, headers, &written) == AMQP_STATUS_OK &&
+            amqp_decode_table(encoded, pool, &copy, &read) != AMQP_STATUS_OK)
+            return false;
+    }
     *headers = copy;
     return true;
 }
 
 /* Keeps the properties beyond the frame's life, but for those that publish_again() drops. Members
  * whose flag isn't set are undefined. */
-static bool clone_properties(struct broker_delivery *delivery, const amqp_frame_t *header)
+static bool clone_properties(struct broker_delivery *delivery, const amqp_frame_t *header,
+                             size_t headers_max)
 {
     amqp_pool_t *pool = &delivery->message.pool;
     amqp_basic_properties_t *to = &delivery->message.properties;
@@ -194,22 +125,23 @@ static bool clone_properties(struct broker_delivery *delivery, const amqp_frame_
         if ((to->_flags & TEXTS[i].flag) &&
             !clone_text(pool, (amqp_bytes_t *)(void *)((char *)to + TEXTS[i].offset)))
             return false;
-    if (!(to->_flags & AMQP_BASIC_HEADERS_FLAG)) {
+    size_t encoded_size = header->payload.properties.raw.len;
+    if (!(to->_flags & AMQP_BASIC_HEADERS_FLAG) || encoded_size > headers_max) {
         to->headers = amqp_empty_table;
         return true;
     }
-    return clone_headers(pool, header->payload.properties.raw.len, &to->headers);
+    return clone_headers(pool, encoded_size, &to->headers);
 }
 
 static enum delivery read_header(struct broker *broker, struct broker_delivery *delivery,
-                                 uint64_t *ret_size, struct error *error)
+                                 size_t headers_max, uint64_t *ret_size, struct error *error)
 {
     amqp_frame_t frame;
-    enum delivery done = rest_frame(broker, AMQP_FRAME_HEADER, &frame, error);
+    enum delivery done = broker_rest_frame(broker, AMQP_FRAME_HEADER, &frame, error);
     if (done != DELIVERY_DONE)
         return done;
     init_amqp_pool(&delivery->message.pool, DELIVERY_POOL_BYTES);
-    if (!clone_properties(delivery, &frame))
+    if (!clone_properties(delivery, &frame, headers_max))
         return broker_consume_no_memory(error);
     read_texts(delivery);
     *ret_size = frame.payload.properties.body_size;
@@ -229,7 +161,7 @@ static enum delivery read_body(struct broker *broker, struct broker_delivery *de
     }
     while (came < size) {
         amqp_frame_t frame;
-        enum delivery done = rest_frame(broker, AMQP_FRAME_BODY, &frame, error);
+        enum delivery done = broker_rest_frame(broker, AMQP_FRAME_BODY, &frame, error);
         if (done != DELIVERY_DONE)
             return done;
         amqp_bytes_t part = frame.payload.body_fragment;
@@ -245,18 +177,59 @@ static enum delivery read_body(struct broker *broker, struct broker_delivery *de
     return DELIVERY_DONE;
 }
 
-static enum delivery read_whole(struct broker *broker, const amqp_frame_t *method, size_t size_max,
-                                struct broker_delivery *delivery, struct error *error)
+/* What is kept of a message, in bytes. */
+struct read_limits {
+    size_t body, headers;
+};
+
+/* `delivery` has its tag and its routing key. */
+static enum delivery read_content(struct broker *broker, const struct read_limits *limits,
+                                  struct broker_delivery *delivery, struct error *error)
 {
-    const amqp_basic_deliver_t *deliver = method->payload.method.decoded;
     uint64_t size = 0;
-    delivery->tag = deliver->delivery_tag;
-    broker_copy_bytes(delivery->routing_key, sizeof delivery->routing_key, deliver->routing_key);
-    enum delivery done = read_header(broker, delivery, &size, error);
+    enum delivery done = read_header(broker, delivery, limits->headers, &size, error);
     if (done != DELIVERY_DONE)
         return done;
-    delivery->is_too_large = size > size_max;
+    delivery->is_too_large = size > limits->body;
     return read_body(broker, delivery, size, error);
+}
+
+static enum delivery read_delivery(struct broker *broker, uint64_t tag, amqp_bytes_t routing_key,
+                                   const struct read_limits *limits,
+                                   struct broker_delivery **ret_delivery, struct error *error)
+{
+    struct broker_delivery *delivery = calloc(1, sizeof *delivery);
+    if (!delivery)
+        return broker_consume_no_memory(error);
+    delivery->tag = tag;
+    broker_copy_bytes(delivery->routing_key, sizeof delivery->routing_key, routing_key);
+    enum delivery done = read_content(broker, limits, delivery, error);
+    if (done == DELIVERY_DONE)
+        *ret_delivery = delivery;
+    else
+        broker_delivery_free(delivery);
+    return done;
+}
+
+enum delivery broker_get(struct broker *broker, const char *queue,
+                         struct broker_delivery **ret_delivery, struct error *error)
+{
+    /* One at a time, and moved as it is; a frame's maximum bounds the headers. */
+    static const struct read_limits WHOLE = {.body = SIZE_MAX, .headers = SIZE_MAX};
+    broker_begin_call(broker);
+    amqp_maybe_release_buffers(broker->connection);
+    amqp_rpc_reply_t reply =
+        amqp_basic_get(broker->connection, AMQP_CHANNEL, amqp_cstring_bytes(queue), 0);
+    broker_end_call(broker);
+    enum delivery done = broker_check_reply(queue, reply, NULL, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    if (reply.reply.id == AMQP_BASIC_GET_EMPTY_METHOD) {
+        *ret_delivery = NULL;
+        return DELIVERY_DONE;
+    }
+    const amqp_basic_get_ok_t *got = reply.reply.decoded;
+    return read_delivery(broker, got->delivery_tag, got->routing_key, &WHOLE, ret_delivery, error);
 }
 
 enum delivery broker_next(struct broker *broker, int64_t timeout_ms, size_t size_max,
@@ -265,26 +238,21 @@ enum delivery broker_next(struct broker *broker, int64_t timeout_ms, size_t size
     amqp_frame_t frame;
     bool came = false;
     amqp_maybe_release_buffers(broker->connection);
-    enum delivery done = next_frame(broker, timeout_ms, &frame, &came, error);
+    enum delivery done = broker_next_frame(broker, timeout_ms, &frame, &came, error);
     if (done != DELIVERY_DONE)
         return done;
-    if (came && is_method(&frame, AMQP_BASIC_CANCEL_METHOD)) {
+    if (came && broker_is_method(&frame, AMQP_BASIC_CANCEL_METHOD)) {
         error_write(error, "the broker cancelled the consumer: is the queue gone?");
         return DELIVERY_DOWN;
     }
-    if (!came || !is_method(&frame, AMQP_BASIC_DELIVER_METHOD)) {
+    if (!came || !broker_is_method(&frame, AMQP_BASIC_DELIVER_METHOD)) {
         *ret_delivery = NULL;
         return DELIVERY_DONE;
     }
-    struct broker_delivery *delivery = calloc(1, sizeof *delivery);
-    if (!delivery)
-        return broker_consume_no_memory(error);
-    done = read_whole(broker, &frame, size_max, delivery, error);
-    if (done == DELIVERY_DONE)
-        *ret_delivery = delivery;
-    else
-        broker_delivery_free(delivery);
-    return done;
+    const struct read_limits limits = {.body = size_max, .headers = AMQP_FOREIGN_HEADERS_MAX};
+    const amqp_basic_deliver_t *deliver = frame.payload.method.decoded;
+    return read_delivery(broker, deliver->delivery_tag, deliver->routing_key, &limits, ret_delivery,
+                         error);
 }
 
 const char *broker_delivery_id(const struct broker_delivery *delivery)

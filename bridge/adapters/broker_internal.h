@@ -61,6 +61,18 @@ enum delivery broker_check_reply(const char *what, amqp_rpc_reply_t reply, bool 
 enum delivery broker_read_closed(struct broker *broker, const amqp_frame_t *frame,
                                  struct error *error) MUST_CHECK;
 
+bool broker_is_method(const amqp_frame_t *frame, amqp_method_number_t id);
+
+/* The next frame of our channel; `*ret_came` is false if none came in time. What is said about the
+ * connection as a whole may stand between a message's frames. */
+enum delivery broker_next_frame(struct broker *broker, int64_t timeout_ms, amqp_frame_t *ret_frame,
+                                bool *ret_came, struct error *error) MUST_CHECK;
+
+/* A frame that must come, as the message has begun. A message is read by its frames:
+ * amqp_read_message() fails for headers that amqp_table_clone() can't copy, and leaves the body. */
+enum delivery broker_rest_frame(struct broker *broker, uint8_t type, amqp_frame_t *ret_frame,
+                                struct error *error) MUST_CHECK;
+
 void broker_copy_bytes(char *ret_text, size_t size, amqp_bytes_t bytes);
 struct timeval broker_timeval_of(int64_t duration_ms);
 

@@ -5,6 +5,7 @@
 #include "bridge/adapters/pg.h"
 #include "bridge/commands/commands.h"
 #include "core/migrate.h"
+#include "core/utf8.h"
 
 enum { SCRIPT_MAX = 1 << 20, DEADLINE_MS = 300000 };
 
@@ -92,6 +93,6 @@ enum exit_code command_migrate(struct settings *settings, const struct config_so
     pg_close(pg);
     if (done == DELIVERY_DONE)
         return EXIT_DONE;
-    fprintf(stderr, "migrate: %s\n", error.text);
+    utf8_print_line(stderr, "migrate: %s", error.text);
     return EXIT_FAILED;
 }

@@ -7,6 +7,7 @@
 #include "bridge/commands/run_service.h"
 #include "bridge/commands/sinks.h"
 #include "bridge/notification/notification_intake.h"
+#include "core/utf8.h"
 
 enum { JSON_MAX = 16 << 20, CHANNELS_SIZE_MAX = 256 };
 
@@ -190,14 +191,14 @@ static void notification_print_json(const struct pg_rows *rows)
 
 static void print_row(const struct pg_rows *rows, size_t row)
 {
-    printf("%s  %s  %-7s  %-18s  %s order %lld  %s after %lld  %s\n",
-           pg_text(rows, row, NOTIFICATION_AT), pg_text(rows, row, NOTIFICATION_EVENT_ID),
-           pg_text(rows, row, NOTIFICATION_CHANNEL), pg_text(rows, row, NOTIFICATION_KIND),
-           pg_text(rows, row, NOTIFICATION_DEVICE_ID),
-           (long long)pg_int(rows, row, NOTIFICATION_ORDER_ID),
-           pg_text(rows, row, NOTIFICATION_STATUS),
-           (long long)pg_int(rows, row, NOTIFICATION_ATTEMPTS),
-           pg_text(rows, row, NOTIFICATION_ERROR));
+    utf8_print_line(stdout, "%s  %s  %-7s  %-18s  %s order %lld  %s after %lld  %s",
+                    pg_text(rows, row, NOTIFICATION_AT), pg_text(rows, row, NOTIFICATION_EVENT_ID),
+                    pg_text(rows, row, NOTIFICATION_CHANNEL), pg_text(rows, row, NOTIFICATION_KIND),
+                    pg_text(rows, row, NOTIFICATION_DEVICE_ID),
+                    (long long)pg_int(rows, row, NOTIFICATION_ORDER_ID),
+                    pg_text(rows, row, NOTIFICATION_STATUS),
+                    (long long)pg_int(rows, row, NOTIFICATION_ATTEMPTS),
+                    pg_text(rows, row, NOTIFICATION_ERROR));
 }
 
 static enum delivery cmd_notification_list(struct pg *pg, const struct settings *settings,
@@ -218,12 +219,25 @@ static enum delivery cmd_notification_list(struct pg *pg, const struct settings 
     return done;
 }
 
+static void print_retried_json(int64_t count)
+{
+    struct buf text;
+    struct json_writer writer;
+    buf_init(&text, JSON_MAX);
+    json_writer_init(&writer, &text);
+    json_begin_object(&writer, NULL);
+    json_put_int(&writer, "retried", count);
+    json_end_object(&writer);
+    puts(buf_text(&text));
+    buf_done(&text);
+}
+
 static enum delivery retry(struct pg *pg, const struct settings *settings, struct error *error)
 {
     int64_t count = 0;
     enum delivery done = notification_retry(pg, settings->id, &count, error);
     if (done == DELIVERY_DONE && settings->json)
-        printf("{\"retried\":%lld}\n", (long long)count);
+        print_retried_json(count);
     else if (done == DELIVERY_DONE)
         printf("%lld will be sent again\n", (long long)count);
     return done;
@@ -248,7 +262,7 @@ static enum exit_code notification_ask(const char *word, const struct settings *
     pg_close(pg);
     if (done == DELIVERY_DONE)
         return EXIT_DONE;
-    fprintf(stderr, "notification %s: %s\n", word, error.text);
+    utf8_print_line(stderr, "notification %s: %s", word, error.text);
     return EXIT_FAILED;
 }
 

@@ -5,6 +5,7 @@
 #include "bridge/commands/commands.h"
 #include "bridge/relay/delivery_state.h"
 #include "core/json.h"
+#include "core/utf8.h"
 
 enum { JSON_MAX = 64 << 20 };
 
@@ -39,13 +40,13 @@ static void print_parked(const struct parked *parked, bool whole)
 {
     char parked_at[CLOCK_TEXT_SIZE];
     clock_format_utc(parked->parked_at_ms, parked_at);
-    printf("%-9s %8lld  %s  %-15s order %-6lld %-9s %s\n", parked->sink,
-           (long long)parked->sequence, parked->event_id, parked->event_type,
-           (long long)parked->order_id, parked_state_text(parked->state), parked->reason);
+    utf8_print_line(stdout, "%-9s %8lld  %s  %-15s order %-6lld %-9s %s", parked->sink,
+                    (long long)parked->sequence, parked->event_id, parked->event_type,
+                    (long long)parked->order_id, parked_state_text(parked->state), parked->reason);
     if (whole)
-        printf("  parked %s after %d attempts, %sin order.failed%s%s\n", parked_at,
-               parked->attempts, parked->dead_lettered ? "" : "not yet ",
-               parked->settled_at_ms > 0 ? "; settled: " : "", parked->settled_reason);
+        utf8_print_line(stdout, "  parked %s after %d attempts, %sin order.failed%s%s", parked_at,
+                        parked->attempts, parked->dead_lettered ? "" : "not yet ",
+                        parked->settled_at_ms > 0 ? "; settled: " : "", parked->settled_reason);
 }
 
 static void take_row(void *context, const struct parked *parked)
@@ -141,8 +142,8 @@ static enum exit_code discard(struct delivery_state *deliveries, const struct se
             delivery_state_settle_parked(deliveries, found.rows[i].sink, found.rows[i].sequence,
                                          PARKED_DISCARDED, settings->reason, error);
         if (result == RESULT_OK)
-            printf("discarded on %s: sequence %lld, %s\n", found.rows[i].sink,
-                   (long long)found.rows[i].sequence, found.rows[i].event_type);
+            utf8_print_line(stdout, "discarded on %s: sequence %lld, %s", found.rows[i].sink,
+                            (long long)found.rows[i].sequence, found.rows[i].event_type);
     }
     return result == RESULT_OK ? EXIT_DONE : EXIT_FAILED;
 }
@@ -165,7 +166,7 @@ enum exit_code command_parked(struct settings *settings, const struct config_sou
             code = WORDS[i].run(deliveries, settings, &error);
         delivery_state_close(deliveries);
         if (code != EXIT_DONE)
-            fprintf(stderr, "parked %s: %s\n", word, error.text);
+            utf8_print_line(stderr, "parked %s: %s", word, error.text);
         return code;
     }
     fprintf(stderr, "parked: \"%s\" is none of list, show, discard\n", word);

@@ -6,8 +6,10 @@
 #include "bridge/commands/sinks.h"
 #include "bridge/repair/reconcile_stock.h"
 #include "bridge/repair/replay.h"
+#include "core/json.h"
+#include "core/utf8.h"
 
-enum { REPAIRS_MAX = 100000 };
+enum { REPAIRS_MAX = 100000, LINE_MAX_BYTES = 4096 };
 
 /* What one sink has to send again. */
 struct gaps {
@@ -31,20 +33,39 @@ static void add_gap(struct gaps *gaps, int64_t sequence)
         gaps->sequences[gaps->count++] = sequence;
 }
 
-static void print_finding(const struct finding *finding, bool json)
+static void print_finding(const struct finding *finding)
 {
-    printf(json ? "{\"difference\":\"%s\",\"sequence\":%lld,\"event_id\":\"%s\""
-                : "%-13s sequence %lld  %s",
-           difference_text(finding->difference), (long long)finding->sequence, finding->event_id);
+    char product[32] = "";
     if (finding->product_id)
-        printf(json ? ",\"product_id\":%lld" : "  product %lld", (long long)finding->product_id);
-    printf(json ? "}\n" : "\n");
+        snprintf(product, sizeof product, "  product %lld", (long long)finding->product_id);
+    utf8_print_line(stdout, "%-13s sequence %lld  %s%s", difference_text(finding->difference),
+                    (long long)finding->sequence, finding->event_id, product);
+}
+
+static void print_finding_json(const struct finding *finding)
+{
+    struct buf line;
+    struct json_writer writer;
+    buf_init(&line, LINE_MAX_BYTES);
+    json_writer_init(&writer, &line);
+    json_begin_object(&writer, NULL);
+    json_put_text(&writer, "difference", difference_text(finding->difference));
+    json_put_int(&writer, "sequence", finding->sequence);
+    json_put_text(&writer, "event_id", finding->event_id);
+    if (finding->product_id)
+        json_put_int(&writer, "product_id", finding->product_id);
+    json_end_object(&writer);
+    puts(buf_text(&line));
+    buf_done(&line);
 }
 
 static void on_found(void *context, const struct finding *finding)
 {
     struct comparison *comparison = context;
-    print_finding(finding, comparison->settings->json);
+    if (comparison->settings->json)
+        print_finding_json(finding);
+    else
+        print_finding(finding);
     if (finding->difference == DIFFERENCE_MISSING)
         add_gap(&comparison->events, finding->sequence);
     if (finding->difference == DIFFERENCE_STOCK_MISSING)
@@ -55,12 +76,23 @@ static void reconcile_print_json(const struct comparison *comparison)
 {
     const struct reconcile_report *report = &comparison->report;
     const struct reconcile_stock_report *stock = &comparison->stock_report;
-    printf("{\"compared\":%lld,\"parked\":%lld,\"missing\":%lld,\"unknown\":%lld,\"other\":%lld,"
-           "\"stock_compared\":%lld,\"stock_missing\":%lld,\"stock_doubled\":%lld,"
-           "\"stock_other\":%lld}\n",
-           (long long)report->compared, (long long)report->parked, (long long)report->missing,
-           (long long)report->unknown, (long long)report->other, (long long)stock->compared,
-           (long long)stock->missing, (long long)stock->doubled, (long long)stock->other);
+    struct buf line;
+    struct json_writer writer;
+    buf_init(&line, LINE_MAX_BYTES);
+    json_writer_init(&writer, &line);
+    json_begin_object(&writer, NULL);
+    json_put_int(&writer, "compared", report->compared);
+    json_put_int(&writer, "parked", report->parked);
+    json_put_int(&writer, "missing", report->missing);
+    json_put_int(&writer, "unknown", report->unknown);
+    json_put_int(&writer, "other", report->other);
+    json_put_int(&writer, "stock_compared", stock->compared);
+    json_put_int(&writer, "stock_missing", stock->missing);
+    json_put_int(&writer, "stock_doubled", stock->doubled);
+    json_put_int(&writer, "stock_other", stock->other);
+    json_end_object(&writer);
+    puts(buf_text(&line));
+    buf_done(&line);
 }
 
 static void print_report(const struct comparison *comparison)
@@ -89,8 +121,8 @@ static void ignore_progress(void *context, const char *sink, const struct journa
 {
     (void)context;
     if (reason)
-        fprintf(stderr, "reconcile: %s, sequence %lld: %s\n", sink, (long long)event->sequence,
-                reason);
+        utf8_print_line(stderr, "reconcile: %s, sequence %lld: %s", sink,
+                        (long long)event->sequence, reason);
 }
 
 /* Sends runs of neighbouring sequences together. */
@@ -210,6 +242,6 @@ enum exit_code command_reconcile(struct settings *settings, const struct config_
     free(comparison.events.sequences);
     free(comparison.stock.sequences);
     if (code != EXIT_DONE)
-        fprintf(stderr, "reconcile: %s\n", error.text);
+        utf8_print_line(stderr, "reconcile: %s", error.text);
     return code;
 }

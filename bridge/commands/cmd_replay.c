@@ -61,8 +61,9 @@ static void replay_on_progress(void *context, const char *sink, const struct jou
     if (output->settings->json)
         print_json_line(output, sink, event, reason);
     else if (reason || output->settings->dry_run)
-        printf("%s %s, sequence %lld, %s: %s\n", sink, event->event_type,
-               (long long)event->sequence, event->event_id, reason ? reason : "would be sent");
+        utf8_print_line(stdout, "%s %s, sequence %lld, %s: %s", sink, event->event_type,
+                        (long long)event->sequence, event->event_id,
+                        reason ? reason : "would be sent");
     if (output->terminal && output->told % BAR_EVERY == 0)
         draw_bar(output);
 }
@@ -168,18 +169,10 @@ static void on_message(void *context, const char *event_id, const char *event_ty
     const struct output *output = context;
     const struct settings *settings = output->settings;
     const char *outcome = reason ? reason : settings->dry_run ? "would be sent" : "sent";
-    if (settings->json) {
+    if (settings->json)
         print_message_json(event_id, event_type, outcome);
-        return;
-    }
-    if (!reason && !settings->dry_run)
-        return;
-    utf8_print(stdout, event_id);
-    putchar(' ');
-    utf8_print(stdout, event_type);
-    fputs(": ", stdout);
-    utf8_print(stdout, outcome);
-    putchar('\n');
+    else if (reason || settings->dry_run)
+        utf8_print_line(stdout, "%s %s: %s", event_id, event_type, outcome);
 }
 
 static enum result drain_dead_letters(const struct settings *settings,
@@ -267,6 +260,6 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
     delivery_state_close(deliveries);
     print_summary(&output, &report);
     if (result != RESULT_OK)
-        fprintf(stderr, "replay: %s\n", error.text);
+        utf8_print_line(stderr, "replay: %s", error.text);
     return result == RESULT_OK && report.failed == 0 ? EXIT_DONE : EXIT_FAILED;
 }

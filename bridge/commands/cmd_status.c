@@ -5,6 +5,7 @@
 #include "bridge/commands/commands.h"
 #include "core/clock.h"
 #include "core/journal/delivery_status.h"
+#include "core/utf8.h"
 
 enum { JSON_MAX = 64 << 10 };
 
@@ -35,7 +36,7 @@ static void print_sink(const struct delivery_status_sink *sink, int64_t now_ms)
     if (sink->last_error_at_ms > 0) {
         char when[CLOCK_TEXT_SIZE];
         clock_format_utc(sink->last_error_at_ms, when);
-        printf("          last error %s: %s\n", when, sink->last_error);
+        utf8_print_line(stdout, "          last error %s: %s", when, sink->last_error);
     }
 }
 
@@ -66,7 +67,7 @@ enum exit_code command_status(struct settings *settings, const struct config_sou
     enum result result =
         delivery_status_read(settings->data_dir, settings->bridge_dir, &delivery_status, &error);
     if (result != RESULT_OK) {
-        fprintf(stderr, "status: %s\n", error.text);
+        utf8_print_line(stderr, "status: %s", error.text);
         return EXIT_FAILED;
     }
     if (settings->json)

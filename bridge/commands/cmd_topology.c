@@ -3,6 +3,7 @@
 
 #include "bridge/adapters/topology.h"
 #include "bridge/commands/commands.h"
+#include "core/utf8.h"
 
 enum { DEADLINE_MS = 15000 };
 
@@ -26,7 +27,7 @@ enum exit_code command_topology(struct settings *settings, const struct config_s
         done = topology_declare(broker, &denied, &error);
     broker_close(broker);
     if (done != DELIVERY_DONE) {
-        fprintf(stderr, "topology: %s\n", error.text);
+        utf8_print_line(stderr, "topology: %s", error.text);
         return EXIT_FAILED;
     }
     printf("%s, %s, %s, %s and %s are there\n", TOPOLOGY_EVENTS, TOPOLOGY_DEAD_LETTERS,

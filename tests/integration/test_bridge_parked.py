@@ -1,7 +1,9 @@
 """What head office refused: listed, sent again, given up; and the comparison with head office."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import time
 
@@ -165,6 +167,40 @@ def test_a_message_that_cannot_be_sent_holds_up_none_behind_it(refused, office):
     wait_until(lambda: office.queue_length(FAILED) == 1, what="the bad one, given back")
     shown = say(bridge, "replay", "--queue")
     assert shown.returncode == 1 and '"} \\x1b[2J' in shown.stdout and "\x1b" not in shown.stdout
+
+
+def test_a_dead_letter_whose_header_has_no_name_is_moved_back_like_any_other(refused, office):
+    """Also when no queue takes it, and the broker returns it."""
+    bridge, _, sequences = refused
+    with connected(office.amqp_url) as connection:
+        channel = connection.channel()
+        _, properties, body = channel.basic_get(FAILED, auto_ack=True)
+        properties.headers[""] = 1
+        returned = pika.BasicProperties(message_id="m-1", type="order.paid", headers={"": 1})
+        channel.basic_publish("", FAILED, b"{}", returned)
+        channel.basic_publish("", FAILED, body, properties)
+    wait_until(lambda: office.queue_length(FAILED) == 2, what="both messages")
+    office.bind("order.created")
+    code, lines = ask(bridge, "replay", "--queue")
+    assert code == 1 and [line["event_type"] for line in lines] == ["order.paid", "order.created"]
+    assert "unroutable" in lines[0]["result"] and lines[1]["result"] == "sent"
+    headers = [message.properties.headers for message in office.tap()]
+    assert [h[""] for h in headers if h["x-sequence"] == sequences[0]] == [1]
+
+
+def test_what_a_server_said_moves_no_cursor(refused):
+    """A server's text in bridge.db, as a person and as a program sees it."""
+    bridge, _, sequences = refused
+    said = "no\x1b[2J\n\x9b"
+    with contextlib.closing(sqlite3.connect(f"{bridge.data_dir}/bridge.db", timeout=10)) as state:
+        state.execute("UPDATE parked SET reason = ?", (said,))
+        state.execute("UPDATE sinks SET last_error = ?, last_error_at_ms = 1", (said,))
+        state.commit()
+    for command in (("parked", "list"), ("parked", "show"), ("status",)):
+        shown = say(bridge, *command).stdout
+        assert "no\\x1b[2J\\x0a\\xc2\\x9b" in shown, command
+        assert "\x1b" not in shown and "\x9b" not in shown, command
+    assert [row["reason"] for row in ask(bridge, "parked", "list")[1][0]] == [said] * len(sequences)
 
 
 def test_a_discard_needs_a_reason_and_is_written_down(refused):

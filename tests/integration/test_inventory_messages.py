@@ -165,6 +165,20 @@ def test_a_heap_of_headers_does_not_keep_a_message_from_the_dead_letters(office,
     assert letter.properties.headers["x-reason"] and "h1" not in letter.properties.headers
 
 
+def test_a_header_without_a_name_harms_no_message(office, publisher, inventory):
+    """AMQP allows an empty name; it says nothing about the broker."""
+    nameless = {"": 1, "note": {"": 2}, "list": [{"": 3}]}
+    publisher.publish(publisher.order("created", (1, 1)), "junk", headers=nameless)
+    publisher.publish(publisher.order("created", (1, 2)))
+    letter, = wait_for_failed(office)
+    headers = letter.properties.headers
+    assert letter.body == b"junk" and headers["x-reason"]
+    assert {name: headers[name] for name in nameless} == nameless
+    wait_for_stock(office, {1: -3})
+    wait_until_taken(office)
+    assert not [line for line in inventory.log_events("consumer.peer") if line["state"] == "down"]
+
+
 def test_poison_in_the_database_is_found_and_the_rest_counts(office, make_inventory):
     """What only PostgreSQL knows to be wrong, in the midst of a batch."""
     inventory = make_inventory(office, start=False)

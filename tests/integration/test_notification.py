@@ -157,6 +157,17 @@ def test_a_receiver_that_fails_is_tried_three_times_and_then_listed(office, noti
     assert listed(office, "--failed") == []
 
 
+def test_a_list_shows_what_a_stranger_wrote_and_no_more(office, notify):
+    notify()
+    with Publisher(office) as client:
+        client.publish(client.order("created", (1, 3)))
+        wait_for_rows(office, ("log", "sent"))
+    office.query("UPDATE notifications SET last_error = E'no\\x1b[2J\\nyes'")
+    shown = run_notification(office, "list").stdout
+    assert shown.endswith("no\\x1b[2J\\x0ayes\n") and "\x1b" not in shown
+    assert listed(office)[0]["last_error"] == "no\x1b[2J\nyes"
+
+
 def test_what_fails_in_passing_is_sent_by_the_third_try(office, notify, receiver, webhook):
     receiver.answer = in_turn(status(503), status(429), ok)
     notify(channels="webhook", **webhook)

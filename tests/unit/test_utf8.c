@@ -88,7 +88,6 @@ static void text_with_a_bad_byte_anywhere_has_no_length(UNUSED void **state)
     assert_int_equal(utf8_length("\xC0\x80", 2), -1);
 }
 
-/* The text as it is after a cut that left `size` bytes of it, trimmed. */
 static void what_could_move_a_terminal_s_cursor_is_printed_as_its_bytes(UNUSED void **state)
 {
     char *text = NULL;
@@ -101,6 +100,19 @@ static void what_could_move_a_terminal_s_cursor_is_printed_as_its_bytes(UNUSED v
     free(text);
 }
 
+static void a_line_s_only_newline_is_its_own(UNUSED void **state)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    assert_non_null(stream);
+    utf8_print_line(stream, "%-4s|%d: %s", "a\x1b", 7, "one\ntwo \xc3\xa9");
+    fclose(stream);
+    assert_string_equal(text, "a\\x1b  |7: one\\x0atwo \xc3\xa9\n");
+    free(text);
+}
+
+/* The text as it is after a cut that left `size` bytes of it, trimmed. */
 static void assert_trimmed(const char *text, size_t size, const char *expected)
 {
     char bytes[16] = {0};
@@ -140,6 +152,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(only_the_first_sequence_counts),
         cmocka_unit_test(a_length_is_the_number_of_code_points),
         cmocka_unit_test(what_could_move_a_terminal_s_cursor_is_printed_as_its_bytes),
+        cmocka_unit_test(a_line_s_only_newline_is_its_own),
         cmocka_unit_test(text_with_a_bad_byte_anywhere_has_no_length),
         cmocka_unit_test(what_a_cut_has_left_of_a_character_is_removed),
         cmocka_unit_test(a_cut_between_characters_removes_nothing),
