@@ -138,11 +138,14 @@ def tell_stop_in_handshake(scene):
     assert_stops_at_once(scene, leaves_a_thread=True)
 
 
-# Names under .example take a minute to be looked up.
+# Names under .example take a minute to be looked up; a file with the name says that it has begun.
 SLOW_NAMES = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -150,8 +153,12 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 {
     int (*look_up)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
         dlsym(RTLD_NEXT, "getaddrinfo");
-    if (node && strstr(node, ".example"))
+    if (node && strstr(node, ".example")) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", getenv("SLOW_NAMES_FOLDER"), node);
+        close(open(path, O_CREAT | O_WRONLY, 0600));
         sleep(60);
+    }
     return look_up(node, service, hints, result);
 }
 """
@@ -160,15 +167,18 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 def tell_stop_in_name_lookup(scene):
     """The lookup of a name can't be broken off; the program goes without that thread."""
     scene.open()
-    library = scene.box.data_dir.parent / "slow_names.so"
+    folder = scene.box.data_dir.parent
+    library = folder / "slow_names.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=SLOW_NAMES,
                    text=True, check=True)
     plain = dict(scene.bridge.settings)
     scene.bridge.settings.update(
-        LD_PRELOAD=str(library),
+        LD_PRELOAD=str(library), SLOW_NAMES_FOLDER=str(folder),
         TILLBOX_AMQP_URL=plain["TILLBOX_AMQP_URL"].replace("127.0.0.1", "broker.example"),
         TILLBOX_POSTGRES_URL=plain["TILLBOX_POSTGRES_URL"].replace("127.0.0.1", "db.example"))
     scene.bridge.start()
+    wait_until(lambda: all((folder / name).exists() for name in ("broker.example", "db.example")),
+               what="both look-ups")
     del scene.bridge.settings["LD_PRELOAD"]
     scene.bridge.settings.update(plain)
     assert_stops_at_once(scene, leaves_a_thread=True)
