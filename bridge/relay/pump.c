@@ -50,7 +50,8 @@ struct pump {
     struct cursor cursor;
     struct in_flight in_flight; /* after the cursor */
     struct delivery_report report;
-    bool will_retry; /* something of the page was nacked and has attempts left */
+    enum in_flight_verdict verdict; /* of the delivery, where the peer was there to the end */
+    bool is_probing;                /* nothing got through the last time */
     bool unverified;
     bool wakeup_ends_wait;
     struct breaker breaker;
@@ -290,26 +291,42 @@ static enum result read_past_damage(struct pump *pump, struct error *error)
     return result;
 }
 
+static enum result read_next_page(struct pump *pump, struct error *error)
+{
+    struct in_flight *in_flight = &pump->in_flight;
+    enum result result = journal_reader_page(pump->journal, pump->cursor.sequence, INT64_MAX,
+                                             &in_flight->page, error);
+    if (result == RESULT_CORRUPT)
+        result = read_past_damage(pump, error);
+    if (result == RESULT_OK)
+        in_flight_load(in_flight);
+    else
+        in_flight_clear(in_flight);
+    return result;
+}
+
+/* What is tried in vain holds up none of what comes behind it. */
+static enum result read_behind_page(struct pump *pump, struct error *error)
+{
+    struct in_flight *in_flight = &pump->in_flight;
+    in_flight_make_room(in_flight);
+    enum result result = journal_reader_extend(pump->journal, &in_flight->page, error);
+    in_flight_extend(in_flight);
+    return result;
+}
+
 static int64_t read_page(struct pump *pump)
 {
     struct error error = {0};
     struct in_flight *in_flight = &pump->in_flight;
     if (!is_admitted(pump))
         return back_off(pump);
-    if (!in_flight_is_empty(in_flight)) {
-        pump_move(pump, PUMP_DELIVERING);
-        return 0;
-    }
-    in_flight_clear(in_flight);
-    enum result result = journal_reader_page(pump->journal, pump->cursor.sequence, INT64_MAX,
-                                             &in_flight->page, &error);
-    if (result == RESULT_CORRUPT)
-        result = read_past_damage(pump, &error);
-    if (result != RESULT_OK) {
+    bool is_next = in_flight_is_empty(in_flight);
+    if (is_next)
         in_flight_clear(in_flight);
+    enum result result = is_next ? read_next_page(pump, &error) : read_behind_page(pump, &error);
+    if (result != RESULT_OK)
         return wait_for_storage(pump, &error);
-    }
-    in_flight_load(in_flight);
     pump_move(pump, in_flight_is_empty(in_flight) ? PUMP_IDLE : PUMP_DELIVERING);
     return 0;
 }
@@ -343,15 +360,24 @@ static int64_t deliver_page(struct pump *pump)
         pump_move(pump, PUMP_READING);
         return wait_for_storage(pump, &error);
     }
-    in_flight_pack(&pump->in_flight, &batch);
+    in_flight_pack(&pump->in_flight, pump->is_probing, &batch);
     batch.progress = advance_meanwhile;
     batch.context = pump;
     pump->advanced_at_ms = pump_now_ms(pump);
     pump->report = (struct delivery_report){.verdict = DELIVERY_DONE};
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &pump->report);
-    pump->will_retry = in_flight_conclude(&pump->in_flight, &pump->report);
+    pump->verdict = in_flight_conclude(&pump->in_flight, &pump->report);
     pump_move(pump, PUMP_ADVANCING);
     return 0;
+}
+
+/* The peer is there and takes nothing. What hits every event alike is an outage; a new connection
+ * declares what may have been deleted, and finds the queues' new leaders. */
+static int64_t reconnect(struct pump *pump)
+{
+    struct error error = {0};
+    error_write(&error, "nothing gets through: %s", in_flight_trouble(&pump->in_flight));
+    return disconnect(pump, &error);
 }
 
 /* What has been delivered is not delivered again for want of a place to write it down: the pump
@@ -368,9 +394,12 @@ static int64_t advance_cursor(struct pump *pump)
         return raise_fence(pump, &pump->report.reason);
     if (pump->report.verdict != DELIVERY_DONE)
         return disconnect(pump, &pump->report.reason);
+    pump->is_probing = pump->verdict == IN_FLIGHT_NOTHING;
+    if (pump->is_probing)
+        return reconnect(pump);
     pump_report_success(pump);
     pump_move(pump, PUMP_READING);
-    if (pump->will_retry)
+    if (pump->verdict == IN_FLIGHT_RETRY)
         return back_off(pump);
     retry_reset(&pump->retry);
     note_state(pump, SINK_RUNNING, NULL);
