@@ -175,15 +175,18 @@ struct part {
 static enum result sink_postgres_write_events(struct sink_postgres *sink, const struct batch *batch,
                                               const struct part *part)
 {
+    const char *separator = "[";
     buf_clear(&sink->events);
-    buf_append(&sink->events, "[", 1);
     for (size_t i = part->first; i < part->first + part->count; i++) {
         size_t index = batch->indexes[i];
-        buf_append(&sink->events, ",", i > part->first ? 1 : 0);
+        if (batch->outcomes[i] == DELIVERY_HELD)
+            continue;
+        buf_append_text(&sink->events, separator);
+        separator = ",";
         buf_append(&sink->events, journal_page_payload(batch->page, index),
                    batch->page->events[index].payload_size);
     }
-    buf_append(&sink->events, "]", 1);
+    buf_append_text(&sink->events, separator[0] == '[' ? "[]" : "]");
     return buf_result(&sink->events);
 }
 
@@ -278,7 +281,18 @@ static struct part part_of(const struct batch *batch, size_t first, size_t count
 static void mark(const struct batch *batch, const struct part *part, enum delivery outcome)
 {
     for (size_t i = part->first; i < part->first + part->count; i++)
-        batch->outcomes[i] = outcome;
+        if (batch->outcomes[i] != DELIVERY_HELD)
+            batch->outcomes[i] = outcome;
+}
+
+/* The later events of a rejected one's order are not offered. */
+static void hold_order(const struct batch *batch, size_t rejected)
+{
+    const struct journal_event *events = batch->page->events;
+    int64_t order_id = events[batch->indexes[rejected]].order_id;
+    for (size_t i = rejected + 1; order_id != 0 && i < batch->count; i++)
+        if (events[batch->indexes[i]].order_id == order_id)
+            batch->outcomes[i] = DELIVERY_HELD;
 }
 
 /* What goes through keeps the rest of the batch going; so many in a row that don't, end it. */
@@ -320,6 +334,8 @@ static void deliver_parts(struct sink_postgres *sink, const struct batch *batch,
             report.refusal = report.reason;
         if (done == DELIVERY_DONE || (done == DELIVERY_REFUSED && part.count == 1)) {
             mark(batch, &part, done);
+            if (done == DELIVERY_REFUSED)
+                hold_order(batch, part.first);
             go_on(&at, &part, batch->count, done == DELIVERY_REFUSED);
         } else {
             report.verdict = done == DELIVERY_REFUSED ? DELIVERY_DOWN : done;

@@ -287,8 +287,10 @@ def check_orders(office, data_dir, events, refused):
 
 def check_device(office, events):
     """Head office's cursor is at the journal's head, with its hash."""
-    rows = office.query("SELECT last_sequence, upper(encode(chain_head, 'hex')) FROM devices")
-    assert rows == [[str(events[-1].sequence), events[-1].hash]]
+    head = [[str(events[-1].sequence), events[-1].hash]]
+    wait_until(lambda: office.query(
+        "SELECT last_sequence, upper(encode(chain_head, 'hex')) FROM devices") == head,
+        what="head office's cursor")
 
 
 def check_message(message, event):
