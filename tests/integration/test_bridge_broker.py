@@ -119,8 +119,9 @@ def test_queues_that_are_deleted_are_declared_anew_on_the_next_connection(box, o
     assert_all_arrived(bridge, office, till)
     for queue in (TAP, NOTIFICATIONS, FAILED):
         office.api("DELETE", f"/queues/{office.name}/{queue}")
+    outages = bridge.outages("rabbitmq")
     office.close_connections()
-    bridge.wait_for_sink("rabbitmq", state="down")
+    bridge.wait_for_outage("rabbitmq", outages)
     till.trade(20)
     assert_all_arrived(bridge, office, till)
 
