@@ -214,6 +214,18 @@ def test_events_that_no_queue_takes_don_t_slow_the_others_down(tmp_path, make_bo
     assert len(office.messages) < 3 * wanted, f"{len(office.messages)} messages for {wanted} events"
 
 
+def takes(office, queue):
+    """Does the queue take a message? If so, it has one more: no event."""
+    with connected(office.amqp_url) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        try:
+            channel.basic_publish("", queue, b"{}")
+        except pika.exceptions.NackError:
+            return False
+    return True
+
+
 def test_a_full_queue_is_tried_three_times_and_parks_what_it_refuses(box, office, make_bridge):
     bridge = make_bridge(box.data_dir, office)
     till = open_till(box).trade(8)
@@ -226,7 +238,8 @@ def test_a_full_queue_is_tried_three_times_and_parks_what_it_refuses(box, office
         wait_until(lambda: has_settled(bridge), 10)
     office.tap()
     office.api("DELETE", f"/policies/{office.name}/full")
-    time.sleep(0.5)
+    wait_until(lambda: takes(office, TAP), 10, "a queue that isn't full")
+    office.take(TAP)
     till.trade(10)
     wait_until(lambda: has_settled(bridge), 20)
     parked = open_parked(bridge)
@@ -241,17 +254,7 @@ def fill(office, queue):
     office.api("PUT", f"/policies/{office.name}/full",
                {"pattern": f"^{queue}$", "apply-to": "queues",
                 "definition": {"max-length": 1, "overflow": "reject-publish"}})
-
-    def is_full():
-        with connected(office.amqp_url) as connection:
-            channel = connection.channel()
-            channel.confirm_delivery()
-            try:
-                channel.basic_publish("", queue, b"{}")
-            except pika.exceptions.NackError:
-                return True
-        return False
-    wait_until(is_full, 10, "a full queue")
+    wait_until(lambda: not takes(office, queue), 10, "a full queue")
 
 
 def test_a_queue_that_stays_full_holds_nothing_else_up(tmp_path, make_box, office, make_bridge):
@@ -309,7 +312,7 @@ def test_a_dead_letter_that_finds_no_queue_is_not_called_delivered(box, office, 
     box.sell()
     refused = len(read_events(box.data_dir))
     wait_until(lambda: refused in open_parked(bridge))
-    time.sleep(0.5)
+    bridge.wait_for_event("dead_letter.refused")
     assert not read_parked(box.data_dir, "rabbitmq")[refused]["dead_lettered"]
     office.close_connections()  # the topology is declared on the next connection
     wait_until(lambda: office.queue_length(FAILED) == 1)
