@@ -126,8 +126,9 @@ def test_queues_that_are_deleted_are_declared_anew_on_the_next_connection(box, o
     assert_all_arrived(bridge, office, till)
     for queue in (TAP, NOTIFICATIONS, FAILED):
         office.api("DELETE", f"/queues/{office.name}/{queue}")
+    outages = bridge.outages("rabbitmq")
     office.close_connections()
-    bridge.wait_for_sink("rabbitmq", state="down")
+    bridge.wait_for_outage("rabbitmq", outages)
     till.trade(20)
     assert_all_arrived(bridge, office, till)
 
@@ -227,22 +228,24 @@ def test_events_that_no_queue_takes_don_t_slow_the_others_down(tmp_path, make_bo
     assert len(office.messages) < 3 * wanted, f"{len(office.messages)} messages for {wanted} events"
 
 
+def takes(office, queue):
+    """Does the queue take a message? If so, it has one more: no event."""
+    with connected(office.amqp_url) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        try:
+            channel.basic_publish("", queue, b"{}")
+        except pika.exceptions.NackError:
+            return False
+    return True
+
+
 def fill(office, queue):
     """From now on the queue takes nothing."""
     office.api("PUT", f"/policies/{office.name}/full",
                {"pattern": f"^{queue}$", "apply-to": "queues",
                 "definition": {"max-length": 1, "overflow": "reject-publish"}})
-
-    def is_full():
-        with connected(office.amqp_url) as connection:
-            channel = connection.channel()
-            channel.confirm_delivery()
-            try:
-                channel.basic_publish("", queue, b"{}")
-            except pika.exceptions.NackError:
-                return True
-        return False
-    wait_until(is_full, 10, "a full queue")
+    wait_until(lambda: not takes(office, queue), 10, "a full queue")
 
 
 def empty(office, queue):
@@ -312,7 +315,7 @@ def test_a_dead_letter_that_finds_no_queue_is_not_called_delivered(box, office, 
     refused = len(read_events(box.data_dir))
     let_one_through(box)
     wait_until(lambda: refused in open_parked(bridge))
-    time.sleep(0.5)
+    bridge.wait_for_event("dead_letter.refused")
     assert not read_parked(box.data_dir, "rabbitmq")[refused]["dead_lettered"]
     assert run_bridge("topology", environment=settings_of(office)).returncode == 0
     wait_until(lambda: office.queue_length(FAILED) == 1)
