@@ -74,7 +74,7 @@ void in_flight_release(struct in_flight *in_flight)
             in_flight->items[i].outcome = DELIVERY_PENDING;
 }
 
-static bool is_of_order(const struct in_flight *in_flight, size_t i, int64_t order_id)
+static bool in_flight_is_of_order(const struct in_flight *in_flight, size_t i, int64_t order_id)
 {
     return order_id != 0 && in_flight->page.events[i].order_id == order_id;
 }
@@ -89,7 +89,7 @@ static bool has_to_wait(const struct in_flight *in_flight, size_t i)
 {
     int64_t order_id = in_flight->page.events[i].order_id;
     for (size_t earlier = in_flight->settled; earlier < i; earlier++)
-        if (is_pending(in_flight, earlier) && is_of_order(in_flight, earlier, order_id))
+        if (is_pending(in_flight, earlier) && in_flight_is_of_order(in_flight, earlier, order_id))
             return true;
     return false;
 }
@@ -166,7 +166,7 @@ static void hold_followers(struct in_flight *in_flight, size_t index)
 {
     int64_t order_id = in_flight->page.events[index].order_id;
     for (size_t i = index + 1; i < in_flight->page.count; i++)
-        if (is_pending(in_flight, i) && is_of_order(in_flight, i, order_id))
+        if (is_pending(in_flight, i) && in_flight_is_of_order(in_flight, i, order_id))
             in_flight_hold(in_flight, i);
 }
 
