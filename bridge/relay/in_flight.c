@@ -108,7 +108,7 @@ static void pack_one(struct in_flight *in_flight, size_t i)
     in_flight->outcomes[in_flight->batch_count++] = DELIVERY_PENDING;
 }
 
-static void pack_probe(struct in_flight *in_flight)
+static void pick_probe(struct in_flight *in_flight)
 {
     size_t end = in_flight->page.count;
     size_t first = find_probe(in_flight, in_flight->settled, end);
@@ -137,14 +137,8 @@ static const struct journal_event *last_covered(const struct in_flight *in_fligh
     return &in_flight->page.events[last];
 }
 
-void in_flight_pack(struct in_flight *in_flight, bool is_probe, struct batch *ret_batch)
+static void write_batch(struct in_flight *in_flight, struct batch *ret_batch)
 {
-    in_flight->batch_count = 0;
-    if (is_probe)
-        pack_probe(in_flight);
-    for (size_t i = in_flight->settled; !is_probe && i < in_flight->page.count; i++)
-        if (is_pending(in_flight, i))
-            pack_one(in_flight, i);
     const struct journal_event *last = last_covered(in_flight);
     *ret_batch = (struct batch){.page = &in_flight->page,
                                 .indexes = in_flight->indexes,
@@ -152,6 +146,28 @@ void in_flight_pack(struct in_flight *in_flight, bool is_probe, struct batch *re
                                 .through = last->sequence,
                                 .through_hash = last->hash,
                                 .outcomes = in_flight->outcomes};
+}
+
+void in_flight_pack(struct in_flight *in_flight, size_t bytes_max, struct batch *ret_batch)
+{
+    size_t bytes = 0;
+    in_flight->batch_count = 0;
+    for (size_t i = in_flight->settled; i < in_flight->page.count; i++) {
+        if (!is_pending(in_flight, i))
+            continue;
+        bytes += in_flight->page.events[i].payload_size;
+        if (in_flight->batch_count > 0 && bytes > bytes_max)
+            break;
+        pack_one(in_flight, i);
+    }
+    write_batch(in_flight, ret_batch);
+}
+
+void in_flight_pack_probe(struct in_flight *in_flight, struct batch *ret_batch)
+{
+    in_flight->batch_count = 0;
+    pick_probe(in_flight);
+    write_batch(in_flight, ret_batch);
 }
 
 void in_flight_note_done(struct in_flight *in_flight)

@@ -64,10 +64,13 @@ void in_flight_release(struct in_flight *in_flight);
 void in_flight_make_room(struct in_flight *in_flight);
 void in_flight_extend(struct in_flight *in_flight);
 
-/* What is pending, as a batch; `progress` and its context are left to the caller. As a probe only
- * the first, and one of another order, another one each time: enough to find out whether the peer
- * takes anything again. */
-void in_flight_pack(struct in_flight *in_flight, bool is_probe, struct batch *ret_batch);
+/* What is pending, as a batch, up to `bytes_max` of payload but at least one event; `progress` and
+ * its context are left to the caller. */
+void in_flight_pack(struct in_flight *in_flight, size_t bytes_max, struct batch *ret_batch);
+
+/* Only the first, and one of another order, another one each time: enough to find out whether the
+ * peer takes anything again. */
+void in_flight_pack_probe(struct in_flight *in_flight, struct batch *ret_batch);
 
 /* Takes over what the batch under way has brought to its end so far. */
 void in_flight_note_done(struct in_flight *in_flight);

@@ -10,7 +10,12 @@
 #include "core/log.h"
 #include "core/retry.h"
 
-enum { PAGE_BYTES = 4 << 20 };
+enum {
+    PAGE_BYTES = 4 << 20,
+    BATCH_BYTES_MIN = 4 << 10,
+    BATCH_SHRINKS = 4, /* to a part of this, when nothing of it has arrived */
+    BATCH_GROWS = 2,
+};
 
 static const int64_t ENDED_MS = INT64_MAX;
 
@@ -52,6 +57,7 @@ struct pump {
     struct delivery_report report;
     enum in_flight_verdict verdict; /* of the delivery, where the peer was there to the end */
     bool is_probing;                /* nothing got through the last time */
+    size_t batch_bytes;             /* what is offered at a time: less on a line that is slow */
     bool unverified;
     bool wakeup_ends_wait;
     struct breaker breaker;
@@ -344,6 +350,23 @@ static bool advance_meanwhile(void *context)
     return !atomic_load(&pump->stopping) && !fence_is_raised(pump->options.fence);
 }
 
+/* A batch that is too large for the line never arrives within the deadline, however often it is
+ * sent. */
+static void fit_batch_size(struct pump *pump, const struct batch *batch)
+{
+    bool any_done = false;
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        any_done = any_done || batch->outcomes[i] == DELIVERY_DONE;
+        bytes += batch->page->events[batch->indexes[i]].payload_size;
+    }
+    if (pump->report.verdict == DELIVERY_DONE && pump->batch_bytes < PAGE_BYTES)
+        pump->batch_bytes *= BATCH_GROWS;
+    else if (pump->report.verdict == DELIVERY_DOWN && !any_done && batch->count > 1)
+        pump->batch_bytes =
+            bytes / BATCH_SHRINKS > BATCH_BYTES_MIN ? bytes / BATCH_SHRINKS : BATCH_BYTES_MIN;
+}
+
 static int64_t deliver_page(struct pump *pump)
 {
     struct error error = {0};
@@ -360,12 +383,16 @@ static int64_t deliver_page(struct pump *pump)
         pump_move(pump, PUMP_READING);
         return wait_for_storage(pump, &error);
     }
-    in_flight_pack(&pump->in_flight, pump->is_probing, &batch);
+    if (pump->is_probing)
+        in_flight_pack_probe(&pump->in_flight, &batch);
+    else
+        in_flight_pack(&pump->in_flight, pump->batch_bytes, &batch);
     batch.progress = advance_meanwhile;
     batch.context = pump;
     pump->advanced_at_ms = pump_now_ms(pump);
     pump->report = (struct delivery_report){.verdict = DELIVERY_DONE};
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &pump->report);
+    fit_batch_size(pump, &batch);
     pump->verdict = in_flight_conclude(&pump->in_flight, &pump->report);
     pump_move(pump, PUMP_ADVANCING);
     return 0;
@@ -557,6 +584,7 @@ static void pump_init(struct pump *pump, const struct pump_options *options)
                                                .cap_ms = PUMP_RETRY_CAP_MS};
     pump->options = *options;
     pump->unverified = options->unverified;
+    pump->batch_bytes = PAGE_BYTES;
     machine_init(&pump->machine, &PUMP_MACHINE);
     atomic_store(&pump->moved_ms, pump_now_ms(pump));
     pthread_mutex_init(&pump->lock, NULL);

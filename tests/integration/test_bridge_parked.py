@@ -29,8 +29,6 @@ from test_bridge_broker import unbind_all
 @pytest.fixture
 def refused(box, office, make_bridge):
     """An order that the broker has no queue for, and its cancellation behind it."""
-    assert run_bridge("topology", environment=settings_of(office)).returncode == 0
-    office.allow(office.rabbit.user, configure="^$")  # else it would declare what is missing
     bridge = make_bridge(box.data_dir, office)
     assert_all_arrived(bridge, office, open_till(box).trade(3))
     unbind_all(office, "order.created")

@@ -27,7 +27,7 @@ static enum in_flight_verdict send(struct in_flight *in_flight, const char *word
 {
     struct batch batch;
     size_t next = 0;
-    in_flight_pack(in_flight, false, &batch);
+    in_flight_pack(in_flight, SIZE_MAX, &batch);
     for (size_t i = 0; i < in_flight->page.count; i++) {
         if (word[i] == '-')
             continue;
@@ -169,7 +169,7 @@ static void each_event_has_the_reason_of_its_own_refusal(UNUSED void **state)
 static void assert_probe(struct in_flight *in_flight, size_t first, size_t second, int64_t through)
 {
     struct batch batch;
-    in_flight_pack(in_flight, true, &batch);
+    in_flight_pack_probe(in_flight, &batch);
     assert_int_equal(batch.count, 2);
     assert_int_equal(batch.indexes[0], first);
     assert_int_equal(batch.indexes[1], second);
@@ -185,6 +185,22 @@ static void a_probe_is_the_first_and_one_of_another_order(UNUSED void **state)
     assert_probe(&in_flight, 0, 3, 1);
     assert_probe(&in_flight, 0, 5, 1);
     assert_probe(&in_flight, 0, 2, 1);
+    in_flight_done(&in_flight);
+}
+
+static void a_batch_has_as_many_bytes_as_it_may_and_at_least_one_event(UNUSED void **state)
+{
+    struct in_flight in_flight;
+    struct batch batch;
+    load(&in_flight, (int64_t[]){1, 2, 3}, 3);
+    for (size_t i = 0; i < 3; i++)
+        in_flight.page.events[i].payload_size = 100;
+    in_flight_pack(&in_flight, 250, &batch);
+    assert_int_equal(batch.count, 2);
+    assert_int_equal(batch.through, 2);
+    in_flight_pack(&in_flight, 50, &batch);
+    assert_int_equal(batch.count, 1);
+    assert_int_equal(batch.through, 1);
     in_flight_done(&in_flight);
 }
 
@@ -246,6 +262,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(events_of_no_order_hold_nothing_up),
         cmocka_unit_test(each_event_has_the_reason_of_its_own_refusal),
         cmocka_unit_test(a_probe_is_the_first_and_one_of_another_order),
+        cmocka_unit_test(a_batch_has_as_many_bytes_as_it_may_and_at_least_one_event),
         cmocka_unit_test(what_was_written_down_makes_room_for_more),
         cmocka_unit_test(what_is_settled_is_not_looked_at_again),
         cmocka_unit_test(what_is_released_is_sent_after_all),
