@@ -140,7 +140,7 @@ static enum result pg_list_places(const struct pg_url *url, struct places *place
     size_t count = places_count_items(list);
     *places = (struct places){0};
     for (size_t i = 0; i < count; i++) {
-        struct place place;
+        struct place place = {0};
         places_copy_item(url->host, i, place.host, sizeof place.host);
         places_copy_item(url->address, i, place.address, sizeof place.address);
         places_copy_item(url->port, i, place.port, sizeof place.port);

@@ -39,13 +39,12 @@ const struct machine_table PUMP_MACHINE = {"pump", STATES, ARRAY_LENGTH(STATES)}
 struct pump {
     struct pump_options options;
     pthread_t thread;
-    bool joined;
-    atomic_bool stopping;
     pthread_mutex_t lock; /* of `woken` and `ended`, and of waiting */
     pthread_cond_t wake;
     bool woken;
     bool ended; /* the thread has nothing more to do */
-
+    bool joined;
+    atomic_bool stopping;
     atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
 
     /* The thread's own: */
@@ -56,16 +55,16 @@ struct pump {
     struct in_flight in_flight; /* after the cursor */
     struct delivery_report report;
     enum in_flight_verdict verdict; /* of the delivery, where the peer was there to the end */
-    bool is_probing;                /* nothing got through the last time */
-    size_t batch_bytes;             /* what is offered at a time: less on a line that is slow */
-    bool unverified;
-    bool wakeup_ends_wait;
-    struct breaker breaker;
-    bool is_admitted;    /* by the breaker, and hasn't reported yet, … */
-    uint64_t generation; /* … in this generation of it */
-    struct retry retry;
     enum sink_state noted_state;
     enum breaker_state noted_breaker;
+    bool is_probing; /* nothing got through the last time */
+    bool unverified;
+    bool wakeup_ends_wait;
+    bool is_admitted; /* by the breaker, and hasn't reported yet, … */
+    struct breaker breaker;
+    uint64_t generation; /* … in this generation of it */
+    struct retry retry;
+    size_t batch_bytes; /* what is offered at a time: less on a line that is slow */
     int64_t advanced_at_ms;
     int64_t unreadable_before; /* the log has named what is unreadable up to here */
     int64_t dead_letters_due_ms;
