@@ -55,9 +55,8 @@ static int set_up(UNUSED void **state)
     api.committer = fixture.committer;
     api.disk = fixture.disk;
     assert_ok(integrity_start(fixture.folder.path, true, &api.integrity, NULL));
-    const struct accounts_options accounts = {.data_dir = fixture.folder.path,
-                                              .bridge_dir = fixture.folder.path,
-                                              .clock = &clock_system};
+    const struct accounts_options accounts = {
+        .data_dir = fixture.folder.path, .bridge_dir = fixture.folder.path, .clock = &clock_system};
     assert_ok(accounts_start(&accounts, &api.accounts, NULL));
     assert_ok(history_new(fixture.folder.path, FIXTURE_NOW_MS, &api.history, NULL));
     start_service(ORDERS, SERVICE_ORDERS, "127.0.0.1");
