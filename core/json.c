@@ -43,6 +43,35 @@ static enum result check_names(const cJSON *object, struct error *error)
     return RESULT_OK;
 }
 
+/* Where the next number of the document's text may begin. */
+struct numbers {
+    const char *text;
+    size_t size, at;
+};
+
+/* A double has fewer digits than a text may: 0.99999999999999999999 would be taken for 1. A number
+ * that isn't integral in its text is none as a value either. */
+static void mark_fractions(cJSON *item, struct numbers *numbers)
+{
+    size_t length = 0;
+    if (cJSON_IsNumber(item) &&
+        json_next_number(numbers->text, numbers->size, &numbers->at, &length)) {
+        if (!json_number_is_integral(numbers->text + numbers->at, length))
+            item->valuedouble = (double)NAN;
+        numbers->at += length;
+    }
+    for (cJSON *child = item->child; child; child = child->next)
+        mark_fractions(child, numbers);
+}
+
+static bool may_have_fractions(const char *text, size_t size)
+{
+    for (size_t i = 1; i + 1 < size; i++)
+        if (text[i] == '.' || ((text[i] | 0x20) == 'e' && text[i - 1] >= '0' && text[i - 1] <= '9'))
+            return true;
+    return false;
+}
+
 /* Recursion is safe: the depth has been checked. */
 static enum result check_objects(const cJSON *item, struct error *error)
 {
@@ -65,6 +94,10 @@ enum result json_parse(const char *text, size_t size, struct json **ret_document
     if (result != RESULT_OK) {
         cJSON_Delete(document);
         return result;
+    }
+    if (may_have_fractions(text, size)) {
+        struct numbers numbers = {.text = text, .size = size};
+        mark_fractions(document, &numbers);
     }
     *ret_document = (struct json *)document;
     return RESULT_OK;

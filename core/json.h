@@ -31,6 +31,12 @@ MUST_CHECK enum result json_parse(const char *text, size_t size, struct json **r
 void json_free(struct json *document);
 
 /* Only the grammar, the depth and the encoding; json_parse begins with it. */
+/* Of a number as RFC 8259 writes it, in its text: 1e2 and 1.0 are integral, 1e-1 isn't. */
+bool json_number_is_integral(const char *text, size_t size);
+
+/* The next number of a document that is sound, from `*at` on, which is moved to it. */
+bool json_next_number(const char *text, size_t size, size_t *at, size_t *ret_size);
+
 MUST_CHECK enum result json_check_syntax(const char *text, size_t size, struct error *error);
 
 enum json_kind json_kind(const struct json *value);

@@ -5,6 +5,8 @@
 #include "core/json.h"
 #include "core/utf8.h"
 
+enum { EXPONENT_MAX = 1000000 };
+
 struct scan {
     const char *text;
     size_t size;
@@ -205,4 +207,63 @@ enum result json_check_syntax(const char *text, size_t size, struct error *error
         return result;
     skip_space(&scan);
     return scan.at == size ? RESULT_OK : json_syntax_fail(&scan, "something follows the value");
+}
+
+/* The digits of a number, as if it had no point, and how many of them stand before it. */
+struct decimal {
+    const char *text;
+    size_t size;
+    long before_point;
+};
+
+static struct decimal read_decimal(const char *text, size_t size)
+{
+    size_t mantissa = 0, point = 0, sign = size > 0 && text[0] == '-';
+    while (mantissa < size && text[mantissa] != 'e' && text[mantissa] != 'E')
+        mantissa++;
+    for (point = sign; point < mantissa && text[point] != '.';)
+        point++;
+    long exponent = 0;
+    for (size_t i = mantissa + 1; i < size; i++)
+        if (is_digit(text[i]) && exponent < EXPONENT_MAX)
+            exponent = exponent * 10 + (text[i] - '0');
+    if (mantissa + 1 < size && text[mantissa + 1] == '-')
+        exponent = -exponent;
+    return (struct decimal){text + sign, mantissa - sign, (long)(point - sign) + exponent};
+}
+
+bool json_number_is_integral(const char *text, size_t size)
+{
+    struct decimal decimal = read_decimal(text, size);
+    long digit = 0;
+    for (size_t i = 0; i < decimal.size; i++) {
+        if (decimal.text[i] == '.')
+            continue;
+        if (decimal.text[i] != '0' && digit >= decimal.before_point)
+            return false;
+        digit++;
+    }
+    return true;
+}
+
+/* Behind a string that begins at `at`. */
+static size_t skip_string(const char *text, size_t size, size_t at)
+{
+    for (at++; at < size && text[at] != '"'; at++)
+        at += text[at] == '\\';
+    return at + 1;
+}
+
+bool json_next_number(const char *text, size_t size, size_t *at, size_t *ret_size)
+{
+    while (*at < size && text[*at] != '-' && !is_digit(text[*at]))
+        *at = text[*at] == '"' ? skip_string(text, size, *at) : *at + 1;
+    if (*at >= size)
+        return false;
+    size_t length = 0;
+    while (*at + length < size && strchr("+-.eE0123456789", text[*at + length]) &&
+           text[*at + length] != '\0')
+        length++;
+    *ret_size = length;
+    return true;
 }

@@ -391,14 +391,22 @@ size_t pg_row_count(const struct pg_rows *rows)
     return rows ? (size_t)PQntuples(pg_result_of(rows)) : 0;
 }
 
+static bool pg_has(const PGresult *result, size_t row, int column)
+{
+    return row < (size_t)PQntuples(result) && column >= 0 && column < PQnfields(result);
+}
+
 const char *pg_text(const struct pg_rows *rows, size_t row, int column)
 {
-    return PQgetvalue(pg_result_of(rows), (int)row, column);
+    const PGresult *result = pg_result_of(rows);
+    /* A server may answer with fewer columns than it was asked for. */
+    return pg_has(result, row, column) ? PQgetvalue(result, (int)row, column) : "";
 }
 
 bool pg_is_null(const struct pg_rows *rows, size_t row, int column)
 {
-    return PQgetisnull(pg_result_of(rows), (int)row, column) != 0;
+    const PGresult *result = pg_result_of(rows);
+    return !pg_has(result, row, column) || PQgetisnull(result, (int)row, column) != 0;
 }
 
 int64_t pg_int(const struct pg_rows *rows, size_t row, int column)

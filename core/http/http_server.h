@@ -21,7 +21,9 @@
 
 enum {
     HTTP_CONNECTIONS_MAX = 1024,
-    HTTP_HEADER_BYTES_MAX = 8 << 10, /* the request line, the headers, and what MHD needs */
+    /* The request line, the headers, and what MHD needs: a second copy of all cookies. A browser
+     * has up to 16 KB of them, of all programs on the same host name. */
+    HTTP_HEADER_BYTES_MAX = 48 << 10,
     HTTP_BODY_MAX = 64 << 10,
     HTTP_DEADLINE_MS = 15000,
     HTTP_IDLE_MS = 60000,

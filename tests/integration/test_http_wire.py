@@ -223,13 +223,13 @@ def test_a_bare_line_feed_between_header_and_body_hides_nothing(shop):
 
 
 @pytest.mark.parametrize("data", [
-    b"GET /" + b"x" * 20000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20000 + b"\r\n\r\n",
-    b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
-    b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"x" * 20000,
-    b"x" * 200000,
+    b"GET /" + b"x" * 60000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 60000 + b"\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20000 + b"\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"x" * 60000,
+    b"x" * 600000,
     b"\r\n" * 100000,
-    b"GET /livez?" + b"a=1&" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /livez?" + b"a=1&" * 15000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
 ], ids=["path", "header", "headers", "half a header", "no request", "empty lines", "query"])
 def test_a_huge_head_is_refused_or_cut_off(shop, data):
     try:
@@ -239,6 +239,13 @@ def test_a_huge_head_is_refused_or_cut_off(shop, data):
     assert len(answers) <= 1
     assert all(answer.status in (400, 413, 414, 431) for answer in answers), answers
     assert shop.orders("GET", "/livez").status == 200
+
+
+def test_a_browser_with_all_its_cookies_is_served(shop):
+    """Other programs on the same host name fill its jar."""
+    cookies = "; ".join(f"cookie-{number}=" + "x" * 60 for number in range(200))
+    answer = shop.orders("GET", "/status", headers={"Cookie": cookies})
+    assert answer.status == 200
 
 
 def test_pipelined_requests_are_answered_in_their_order(shop):

@@ -434,6 +434,37 @@ static void elements_have_no_names(UNUSED void **state)
     assert_null(json_first(document));
 }
 
+/* Also where a double has no room for what makes it a fraction. */
+static void what_is_no_integer_in_its_text_is_none(UNUSED void **state)
+{
+    static const char *const FRACTIONS[] = {"0.99999999999999999999",
+                                            "1.00000000000000000001",
+                                            "4503599627370496.00000000001",
+                                            "10000000000000000000001e-20",
+                                            "-0.99999999999999999999",
+                                            "1e-999999999999",
+                                            "0.1e0"};
+    static const char *const INTEGERS[] = {
+        "1.0", "10e-1", "0.1e1", "1.000000000000000000000", "100e-2", "0.0e-999999999999"};
+    int64_t number = 0;
+    for (size_t i = 0; i < ARRAY_LENGTH(FRACTIONS); i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{\"a\\\"1.5\":[7,{\"n\":%s}],\"m\":3}", FRACTIONS[i]);
+        assert_ok(parse(text));
+        const struct json *first = json_first(json_first(document));
+        assert_ok(json_integer(first, &number));
+        assert_int_equal(number, 7);
+        if (json_integer(json_first(json_next(first)), &number) != RESULT_INVALID)
+            fail_msg("%s is taken for %lld", FRACTIONS[i], (long long)number);
+        assert_ok(json_integer(json_member(document, "m"), &number));
+        assert_int_equal(number, 3);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(INTEGERS); i++) {
+        assert_ok(parse(INTEGERS[i]));
+        assert_ok(json_integer(document, &number));
+    }
+}
+
 static void integral_numbers_within_2_to_the_53_are_integers(UNUSED void **state)
 {
     static const struct {
@@ -523,6 +554,7 @@ int main(int argc, char **argv)
         TEST(a_member_is_found_by_its_exact_name),
         TEST(children_come_in_order_with_their_names),
         TEST(elements_have_no_names),
+        TEST(what_is_no_integer_in_its_text_is_none),
         TEST(integral_numbers_within_2_to_the_53_are_integers),
         TEST(every_other_value_is_no_integer),
         TEST(the_library_tells_its_version),
