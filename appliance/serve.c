@@ -224,7 +224,7 @@ static void serve_retire_events(struct appliance *appliance)
     }
     int64_t watermark = delivery_status_watermark(&delivery_status);
     if (watermark > 0)
-        committer_retire_events(appliance->api.committer, watermark,
+        committer_prune_events(appliance->api.committer, watermark,
                                 clock_wall_ms(&clock_system) - days * DAY_MS);
 }
 
