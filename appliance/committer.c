@@ -7,7 +7,24 @@
 
 #include "core/log.h"
 
-enum { BUSY_RETRY_S = 1, DISK_RETRY_S = 30, SWEEP_EVERY_MS = 10000 };
+enum { BUSY_RETRY_S = 1, DISK_RETRY_S = 30, EXPIRE_EVERY_MS = 10000 };
+
+#define TO MACHINE_NEXT
+static const struct machine_state STATES[] = {
+    [COMMITTER_IDLE] = {"IDLE",
+                        TO(COMMITTER_EXECUTING) | TO(COMMITTER_PRUNING) | TO(COMMITTER_CLOSED)},
+    [COMMITTER_EXECUTING] = {"EXECUTING", TO(COMMITTER_COMMITTING) | TO(COMMITTER_ANSWERING)},
+    [COMMITTER_COMMITTING] = {"COMMITTING", TO(COMMITTER_EXECUTING) | TO(COMMITTER_ANSWERING)},
+    [COMMITTER_ANSWERING] = {"ANSWERING", TO(COMMITTER_CHECKPOINTING) | TO(COMMITTER_FAILED)},
+    [COMMITTER_CHECKPOINTING] = {"CHECKPOINTING", TO(COMMITTER_EXPIRING) | TO(COMMITTER_FAILED)},
+    [COMMITTER_EXPIRING] = {"EXPIRING",
+                            TO(COMMITTER_IDLE) | TO(COMMITTER_PRUNING) | TO(COMMITTER_FAILED)},
+    [COMMITTER_PRUNING] = {"PRUNING", TO(COMMITTER_IDLE) | TO(COMMITTER_FAILED)},
+    [COMMITTER_FAILED] = {"FAILED", TO(COMMITTER_CLOSED)},
+    [COMMITTER_CLOSED] = {"CLOSED", 0},
+};
+#undef TO
+const struct machine_table COMMITTER_MACHINE = {"committer", STATES, ARRAY_LENGTH(STATES)};
 
 struct queue {
     struct command *first;
@@ -18,22 +35,26 @@ struct queue {
 struct committer {
     struct committer_options options;
     pthread_t thread;
-    pthread_mutex_t lock; /* what follows, up to the thread's own */
+    bool has_thread;      /* that hasn't been joined; the stopper's own */
+    pthread_mutex_t lock; /* what follows, up to the step's own */
     pthread_cond_t wake;
     struct queue queue;
     struct committer_stats stats;
-    int64_t retire_through;   /* events up to here … */
-    int64_t retire_before_ms; /* … from before then … */
-    bool retiring;            /* … may be removed, if there are any */
+    int64_t prune_through;   /* events up to here … */
+    int64_t prune_before_ms; /* … from before then … */
+    bool pruning;            /* … may be removed, if there are any */
     bool closed;
     bool woken;      /* to show that it moves */
-    uint64_t rounds; /* of the thread's loop */
+    uint64_t rounds; /* of looking for work */
     uint64_t rounds_seen;
-    bool stopped; /* the thread has been joined; the stopper's own */
-    /* The thread's own: */
-    bool flush_failed;
+
+    /* The step's own: */
+    struct machine machine;
+    struct command *batch; /* taken and not yet answered */
+    enum result outcome;   /* of the batch */
+    int64_t began_ns;      /* the batch, by the monotonic clock */
     bool checkpoint_failing;
-    int64_t sweep_due_ms;
+    int64_t expiry_due_ms;
     int64_t trusted_wall_ms; /* as of … */
     int64_t trusted_at_ms;   /* … this moment of the monotonic clock */
     struct event appended[COMMITTER_BATCH_MAX];
@@ -41,6 +62,11 @@ struct committer {
 
 static const int64_t BUCKETS_US[COMMITTER_BUCKETS] = {
     100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, INT64_MAX};
+
+static enum committer_state committer_state(const struct committer *committer)
+{
+    return (enum committer_state)committer->machine.state;
+}
 
 int64_t committer_bucket_us(int bucket)
 {
@@ -201,20 +227,28 @@ static enum result execute(struct committer *committer, const struct command *ba
     return command->has_key ? keep_answer(journal, command, now_ms, error) : RESULT_OK;
 }
 
-static enum result execute_all(struct committer *committer, struct command *batch,
-                               struct error *error)
+/* Up to the COMMIT. On anything but RESULT_OK it has been rolled back. */
+static enum result execute_batch(struct committer *committer, struct error *error)
 {
     struct journal *journal = committer->options.journal;
+    struct command *batch = committer->batch;
     enum result result = journal_begin(journal, error);
     if (result != RESULT_OK)
         return result;
     for (struct command *command = batch; command && result == RESULT_OK; command = command->next)
         result = execute(committer, batch, command, error);
-    if (result != RESULT_OK) {
+    if (result != RESULT_OK)
         journal_rollback(journal);
-        return result;
-    }
-    return journal_commit(journal, error);
+    return result;
+}
+
+/* Nobody in a batch that was rolled back may be answered as if it had not been. */
+static void fail_batch(const struct committer *committer, const struct error *error)
+{
+    LOG(LOG_ERROR, "batch.failed", LOG_TEXT("result", result_text(committer->outcome)),
+        LOG_TEXT("error", error->text));
+    for (struct command *command = committer->batch; command; command = command->next)
+        fail_command(command, committer->outcome);
 }
 
 /* A batch of refusals writes nothing, and so says nothing about the disk. */
@@ -224,25 +258,6 @@ static bool has_written(const struct command *batch)
         if (batch->has_event || batch->keeps_answer)
             return true;
     return false;
-}
-
-/* As execute_all, and once more with the reserve given back if the disk is full. */
-static enum result commit_batch(struct committer *committer, struct command *batch,
-                                struct error *error)
-{
-    enum result result = execute_all(committer, batch, error);
-    while (result == RESULT_DISK_FULL && disk_release_reserve(committer->options.disk))
-        result = execute_all(committer, batch, error);
-    if (result == RESULT_OK) {
-        if (has_written(batch))
-            disk_note_success(committer->options.disk);
-        return RESULT_OK;
-    }
-    LOG(LOG_ERROR, "batch.failed", LOG_TEXT("result", result_text(result)),
-        LOG_TEXT("error", error->text));
-    for (struct command *command = batch; command; command = command->next)
-        fail_command(command, result);
-    return result;
 }
 
 static int bucket_of(int64_t duration_us)
@@ -265,15 +280,19 @@ static void count_command(struct committer_stats *stats, const struct command *c
         stats->replayed++;
 }
 
-static void count_batch(struct committer *committer, const struct command *batch,
-                        enum result result, int64_t duration_us)
+static void count_batch(struct committer *committer)
 {
     struct committer_stats *stats = &committer->stats;
+    int64_t ended_ns = clock_monotonic_ns(committer->options.clock);
+    int64_t duration_us = (ended_ns - committer->began_ns) / 1000;
+    bool written = has_written(committer->batch);
+    if (committer->outcome == RESULT_OK && written)
+        disk_note_success(committer->options.disk);
     pthread_mutex_lock(&committer->lock);
-    if (result != RESULT_OK || has_written(batch))
-        stats->healthy = result == RESULT_OK;
-    for (; batch; batch = batch->next)
-        count_command(stats, batch);
+    if (committer->outcome != RESULT_OK || written)
+        stats->healthy = committer->outcome == RESULT_OK;
+    for (const struct command *command = committer->batch; command; command = command->next)
+        count_command(stats, command);
     stats->batches++;
     stats->commit_us += (uint64_t)duration_us;
     stats->commit_buckets[bucket_of(duration_us)]++;
@@ -281,21 +300,25 @@ static void count_batch(struct committer *committer, const struct command *batch
 }
 
 /* Lets the answers go. From here the commands belong to their submitters again. */
-static int answer_batch(struct committer *committer, struct command *batch)
+static int answer_batch(struct committer *committer)
 {
     int appended = 0;
-    while (batch) {
-        struct command *next = batch->next;
-        if (batch->has_event)
-            committer->appended[appended++] = batch->event;
-        batch->done(batch);
-        batch = next;
+    while (committer->batch) {
+        struct command *command = committer->batch;
+        committer->batch = command->next;
+        if (command->has_event)
+            committer->appended[appended++] = command->event;
+        command->done(command);
     }
     return appended;
 }
 
-static void log_events(const struct event *events, int count)
+/* Wakes the bridge and logs the events, once the answers are out. */
+static void report_events(const struct committer *committer, int count)
 {
+    const struct event *events = committer->appended;
+    if (count > 0 && committer->options.on_commit)
+        committer->options.on_commit(committer->options.context);
     for (int i = 0; i < count; i++)
         LOG(LOG_INFO, events[i].event_type, LOG_INT("sequence", events[i].sequence),
             LOG_TEXT("event_id", events[i].event_id));
@@ -329,12 +352,11 @@ static int64_t trusted_wall_ms(struct committer *committer, int64_t now_ms)
 }
 
 /* Forgets old keys, a few at a time; goes on at once where there are more. */
-static enum result sweep_answers(struct committer *committer)
+static enum result expire_answers(struct committer *committer, int64_t now_ms)
 {
     struct error error = {0};
     int64_t removed = 0;
-    int64_t now_ms = clock_monotonic_ms(committer->options.clock);
-    if (now_ms < committer->sweep_due_ms)
+    if (now_ms < committer->expiry_due_ms)
         return RESULT_OK;
     int64_t before_ms = trusted_wall_ms(committer, now_ms) - committer->options.answers_kept_ms;
     enum result result =
@@ -342,14 +364,43 @@ static enum result sweep_answers(struct committer *committer)
     if (result != RESULT_OK)
         LOG(LOG_WARN, "sweep.failed", LOG_TEXT("error", error.text));
     if (removed < JOURNAL_KEYS_SWEPT)
-        committer->sweep_due_ms = now_ms + SWEEP_EVERY_MS;
+        committer->expiry_due_ms = now_ms + EXPIRE_EVERY_MS;
+    return result;
+}
+
+static bool may_prune(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    bool may = committer->pruning && !committer->closed;
+    pthread_mutex_unlock(&committer->lock);
+    return may;
+}
+
+/* Removes a few old events. */
+static enum result prune_events(struct committer *committer)
+{
+    struct error error = {0};
+    int64_t removed = 0;
+    pthread_mutex_lock(&committer->lock);
+    int64_t through = committer->prune_through, before_ms = committer->prune_before_ms;
+    pthread_mutex_unlock(&committer->lock);
+    enum result result =
+        journal_remove_events(committer->options.journal, through, before_ms, &removed, &error);
+    pthread_mutex_lock(&committer->lock);
+    bool newer = committer->prune_through != through || committer->prune_before_ms != before_ms;
+    if (removed < JOURNAL_EVENTS_REMOVED && !newer) /* else what came meanwhile would be lost */
+        committer->pruning = false;
+    pthread_mutex_unlock(&committer->lock);
+    if (result == RESULT_OK)
+        result = checkpoint(committer);
+    if (result != RESULT_OK && result != RESULT_BUSY)
+        LOG(LOG_WARN, "retention.failed", LOG_TEXT("error", error.text));
     return result;
 }
 
 /* The disk refused to flush: nothing may be written any more. */
 static void give_up(struct committer *committer)
 {
-    committer->flush_failed = true;
     pthread_mutex_lock(&committer->lock);
     committer->closed = true;
     committer->stats.healthy = false;
@@ -357,103 +408,158 @@ static void give_up(struct committer *committer)
     committer->options.on_fatal(committer->options.context);
 }
 
-static void process_batch(struct committer *committer, struct command *batch)
+/* What has queued comes before what is to be removed, and both before the end. */
+static enum committer_state take_work(struct committer *committer)
 {
-    struct error error = {0};
-    int64_t started_ns = clock_monotonic_ns(committer->options.clock);
-    enum result result = commit_batch(committer, batch, &error);
-    int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
-    count_batch(committer, batch, result, duration_us);
-    int appended = answer_batch(committer, batch);
-    if (appended > 0 && committer->options.on_commit)
-        committer->options.on_commit(committer->options.context);
-    log_events(committer->appended, appended);
-    if (result == RESULT_SYNC_FAILED || checkpoint(committer) == RESULT_SYNC_FAILED ||
-        sweep_answers(committer) == RESULT_SYNC_FAILED)
-        give_up(committer);
-}
-
-/* One step of removing old events. */
-static void committer_own_retire_events(struct committer *committer)
-{
-    struct error error = {0};
-    int64_t removed = 0;
+    enum committer_state next = COMMITTER_IDLE;
     pthread_mutex_lock(&committer->lock);
-    int64_t through = committer->retire_through, before_ms = committer->retire_before_ms;
-    pthread_mutex_unlock(&committer->lock);
-    enum result result =
-        journal_remove_events(committer->options.journal, through, before_ms, &removed, &error);
-    pthread_mutex_lock(&committer->lock);
-    bool newer = committer->retire_through != through || committer->retire_before_ms != before_ms;
-    if (removed < JOURNAL_EVENTS_REMOVED && !newer) /* else what came meanwhile would be lost */
-        committer->retiring = false;
-    pthread_mutex_unlock(&committer->lock);
-    if (result == RESULT_OK)
-        result = checkpoint(committer);
-    if (result != RESULT_OK && result != RESULT_BUSY)
-        LOG(LOG_WARN, "retention.failed", LOG_TEXT("error", error.text));
-    if (result == RESULT_SYNC_FAILED)
-        give_up(committer);
-}
-
-/* Waits for something to do. False when there is nothing left and the committer is closed; the
- * batch is NULL when only old events are to be removed, or nothing but to go round. */
-static bool take_work(struct committer *committer, struct command **ret_batch, bool *ret_retire)
-{
-    pthread_mutex_lock(&committer->lock);
-    while (!committer->queue.first && !committer->closed && !committer->retiring &&
-           !committer->woken)
-        clock_wait(committer->options.clock, &committer->wake, &committer->lock, CLOCK_FOREVER_NS);
-    *ret_batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
-    *ret_retire = committer->retiring && !committer->closed;
+    committer->batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
+    if (committer->batch)
+        next = COMMITTER_EXECUTING;
+    else if (committer->closed)
+        next = COMMITTER_CLOSED;
+    else if (committer->pruning)
+        next = COMMITTER_PRUNING;
     committer->woken = false;
     committer->rounds++;
-    bool on = *ret_batch || !committer->closed;
     pthread_mutex_unlock(&committer->lock);
-    return on;
+    committer->began_ns = clock_monotonic_ns(committer->options.clock);
+    return next;
 }
 
-static void refuse_rest(struct command *batch)
+/* After a failed flush. False when there was none. */
+static bool refuse_batch(struct committer *committer)
 {
-    for (struct command *command = batch; command; command = command->next)
+    pthread_mutex_lock(&committer->lock);
+    committer->batch = queue_take(&committer->queue, COMMITTER_BATCH_MAX);
+    pthread_mutex_unlock(&committer->lock);
+    if (!committer->batch)
+        return false;
+    for (struct command *command = committer->batch; command; command = command->next)
         fail_command(command, RESULT_SYNC_FAILED);
+    answer_batch(committer);
+    return true;
+}
+
+/* A batch that can't be committed: once more, if the disk was full and there is a reserve to give
+ * back, or it fails whole. */
+static enum committer_state take_back(struct committer *committer, const struct error *error)
+{
+    if (committer->outcome == RESULT_DISK_FULL && disk_release_reserve(committer->options.disk))
+        return COMMITTER_EXECUTING;
+    fail_batch(committer, error);
+    return COMMITTER_ANSWERING;
+}
+
+int64_t committer_step(struct committer *committer, int64_t now_ms)
+{
+    struct error error = {0};
+    enum result result = RESULT_OK;
+    enum committer_state state = committer_state(committer), next = state;
+    switch (state) {
+    case COMMITTER_IDLE:
+        next = take_work(committer);
+        break;
+    case COMMITTER_EXECUTING:
+        committer->outcome = execute_batch(committer, &error);
+        next =
+            committer->outcome == RESULT_OK ? COMMITTER_COMMITTING : take_back(committer, &error);
+        break;
+    case COMMITTER_COMMITTING:
+        committer->outcome = journal_commit(committer->options.journal, &error);
+        next = committer->outcome == RESULT_OK ? COMMITTER_ANSWERING : take_back(committer, &error);
+        break;
+    case COMMITTER_ANSWERING:
+        count_batch(committer);
+        report_events(committer, answer_batch(committer));
+        result = committer->outcome;
+        next = COMMITTER_CHECKPOINTING;
+        break;
+    case COMMITTER_CHECKPOINTING:
+        result = checkpoint(committer);
+        next = COMMITTER_EXPIRING;
+        break;
+    case COMMITTER_EXPIRING:
+        result = expire_answers(committer, now_ms);
+        next = may_prune(committer) ? COMMITTER_PRUNING : COMMITTER_IDLE;
+        break;
+    case COMMITTER_PRUNING:
+        result = prune_events(committer);
+        next = COMMITTER_IDLE;
+        break;
+    case COMMITTER_FAILED:
+        next = refuse_batch(committer) ? COMMITTER_FAILED : COMMITTER_CLOSED;
+        break;
+    case COMMITTER_CLOSED:
+        break;
+    }
+    if (result == RESULT_SYNC_FAILED)
+        next = COMMITTER_FAILED;
+    machine_move(&committer->machine, (int)next);
+    if (result == RESULT_SYNC_FAILED)
+        give_up(committer);
+    bool idles = next == state && (state == COMMITTER_IDLE || state == COMMITTER_CLOSED);
+    return idles ? CLOCK_FOREVER : 0;
+}
+
+const struct machine *committer_machine(const struct committer *committer)
+{
+    return &committer->machine;
+}
+
+static void committer_wait(struct committer *committer, int64_t wait_ms)
+{
+    const struct clock *clock = committer->options.clock;
+    int64_t until_ns = clock_deadline_ns(clock, wait_ms);
+    bool is_late = false;
+    if (wait_ms <= 0)
+        return;
+    pthread_mutex_lock(&committer->lock);
+    while (!committer->queue.first && !committer->closed && !committer->pruning &&
+           !committer->woken && !is_late)
+        is_late = clock_wait(clock, &committer->wake, &committer->lock, until_ns);
+    pthread_mutex_unlock(&committer->lock);
 }
 
 static void *committer_run(void *context)
 {
     struct committer *committer = context;
-    struct command *batch = NULL;
-    bool retire = false;
-    while (take_work(committer, &batch, &retire)) {
-        if (batch && committer->flush_failed) {
-            refuse_rest(batch);
-            answer_batch(committer, batch);
-        } else if (batch) {
-            process_batch(committer, batch);
-        }
-        if (retire && !committer->flush_failed)
-            committer_own_retire_events(committer);
-    }
+    while (committer_state(committer) != COMMITTER_CLOSED)
+        committer_wait(committer,
+                       committer_step(committer, clock_monotonic_ms(committer->options.clock)));
     return NULL;
+}
+
+enum result committer_new(const struct committer_options *options, struct committer **ret_committer,
+                          struct error *error)
+{
+    struct committer *committer = calloc(1, sizeof *committer);
+    if (!committer)
+        return error_set(error, RESULT_NO_MEMORY, "no memory for the committer");
+    committer->options = *options;
+    committer->trusted_wall_ms = clock_wall_ms(options->clock);
+    committer->trusted_at_ms = clock_monotonic_ms(options->clock);
+    committer->stats.healthy = true;
+    machine_init(&committer->machine, &COMMITTER_MACHINE);
+    queue_init(&committer->queue);
+    pthread_mutex_init(&committer->lock, NULL);
+    pthread_cond_init(&committer->wake, NULL);
+    *ret_committer = committer;
+    return RESULT_OK;
 }
 
 enum result committer_start(const struct committer_options *options,
                             struct committer **ret_committer, struct error *error)
 {
-    struct committer *committer = calloc(1, sizeof *committer);
-    if (!committer)
-        return RESULT_NO_MEMORY;
-    committer->options = *options;
-    committer->trusted_wall_ms = clock_wall_ms(options->clock);
-    committer->trusted_at_ms = clock_monotonic_ms(options->clock);
-    committer->stats.healthy = true;
-    queue_init(&committer->queue);
-    pthread_mutex_init(&committer->lock, NULL);
-    pthread_cond_init(&committer->wake, NULL);
+    struct committer *committer = NULL;
+    enum result result = committer_new(options, &committer, error);
+    if (result != RESULT_OK)
+        return result;
     if (pthread_create(&committer->thread, NULL, committer_run, committer) != 0) {
-        free(committer);
+        committer_free(committer);
         return error_set(error, RESULT_NO_MEMORY, "the committer's thread doesn't start");
     }
+    committer->has_thread = true;
     *ret_committer = committer;
     return RESULT_OK;
 }
@@ -477,26 +583,25 @@ enum result committer_submit(struct committer *committer, struct command *comman
     return result;
 }
 
-void committer_retire_events(struct committer *committer, int64_t through, int64_t before_ms)
+void committer_prune_events(struct committer *committer, int64_t through, int64_t before_ms)
 {
     pthread_mutex_lock(&committer->lock);
-    committer->retiring = true;
-    committer->retire_through = through;
-    committer->retire_before_ms = before_ms;
+    committer->pruning = true;
+    committer->prune_through = through;
+    committer->prune_before_ms = before_ms;
     pthread_mutex_unlock(&committer->lock);
     pthread_cond_signal(&committer->wake);
 }
 
 void committer_stop(struct committer *committer)
 {
-    if (committer->stopped)
-        return;
     pthread_mutex_lock(&committer->lock);
     committer->closed = true;
     pthread_mutex_unlock(&committer->lock);
     pthread_cond_signal(&committer->wake);
-    pthread_join(committer->thread, NULL);
-    committer->stopped = true;
+    if (committer->has_thread)
+        pthread_join(committer->thread, NULL);
+    committer->has_thread = false;
 }
 
 void committer_free(struct committer *committer)

@@ -23,34 +23,6 @@ struct remote_stock {
     struct buf body;
 };
 
-enum result remote_stock_new(const struct remote_stock_options *options,
-                             struct remote_stock **ret_remote)
-{
-    struct remote_stock *remote = calloc(1, sizeof *remote);
-    if (!remote)
-        return RESULT_NO_MEMORY;
-    remote->options = *options;
-    buf_init(&remote->body, REMOTE_STOCK_ANSWER_MAX);
-    if (options->token)
-        snprintf(remote->authorization, sizeof remote->authorization, "Bearer %s", options->token);
-    enum result result = http_client_new(options->ca_file, &remote->client);
-    if (result == RESULT_OK)
-        *ret_remote = remote;
-    else
-        remote_stock_free(remote);
-    return result;
-}
-
-void remote_stock_free(struct remote_stock *remote)
-{
-    if (!remote)
-        return;
-    explicit_bzero(remote->authorization, sizeof remote->authorization);
-    http_client_free(remote->client);
-    buf_done(&remote->body);
-    free(remote);
-}
-
 static int64_t left_ms(const struct remote_stock *remote, int64_t due_ms)
 {
     return due_ms - clock_monotonic_ms(remote->options.clock);
@@ -114,9 +86,10 @@ static enum result remote_stock_try_once(struct remote_stock *remote, const char
     return read_answer(status, &remote->body, product_id, ret_stock, error);
 }
 
-enum result remote_stock_ask(struct remote_stock *remote, int64_t product_id, int64_t due_ms,
-                             int64_t *ret_stock, struct error *error)
+static enum result remote_stock_find(void *self, int64_t product_id, int64_t due_ms,
+                                     int64_t *ret_stock, struct error *error)
 {
+    struct remote_stock *remote = self;
     char url[URL_SIZE];
     struct retry retry;
     retry_init(&retry, &RETRY);
@@ -130,4 +103,33 @@ enum result remote_stock_ask(struct remote_stock *remote, int64_t product_id, in
             return result;
         clock_sleep_ms(remote->options.clock, pause_ms);
     }
+}
+
+static void remote_stock_free(void *self)
+{
+    struct remote_stock *remote = self;
+    explicit_bzero(remote->authorization, sizeof remote->authorization);
+    http_client_free(remote->client);
+    buf_done(&remote->body);
+    free(remote);
+}
+
+enum result remote_stock_new(const struct remote_stock_options *options,
+                             struct inventory_service *ret_service)
+{
+    static const struct inventory_service_ops OPS = {.find_stock = remote_stock_find,
+                                                     .free = remote_stock_free};
+    struct remote_stock *remote = calloc(1, sizeof *remote);
+    if (!remote)
+        return RESULT_NO_MEMORY;
+    remote->options = *options;
+    buf_init(&remote->body, REMOTE_STOCK_ANSWER_MAX);
+    if (options->token)
+        snprintf(remote->authorization, sizeof remote->authorization, "Bearer %s", options->token);
+    enum result result = http_client_new(options->ca_file, &remote->client);
+    if (result == RESULT_OK)
+        *ret_service = (struct inventory_service){.ops = &OPS, .self = remote};
+    else
+        remote_stock_free(remote);
+    return result;
 }

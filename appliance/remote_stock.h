@@ -1,5 +1,4 @@
-/* The inventory service that keeps the stock of the store's other tills too, asked over HTTP:
- * GET {inventory_url}/products/{id}. One thread at a time uses a `struct remote_stock`.
+/* The inventory service over HTTP: GET {inventory_url}/products/{id}.
  *
  * A call is tried up to REMOTE_STOCK_TRIES times, with full jitter between them, as long as its
  * deadline lasts: when there was no answer, or one that says that it may be another next time (408,
@@ -10,13 +9,12 @@
 
 #include <stdint.h>
 
+#include "appliance/inventory_service.h"
 #include "core/clock.h"
 #include "core/random.h"
 #include "core/result.h"
 
 enum { REMOTE_STOCK_TRIES = 3, REMOTE_STOCK_ANSWER_MAX = 16 << 10 };
-
-struct remote_stock;
 
 struct remote_stock_options {
     const char *url;
@@ -27,15 +25,8 @@ struct remote_stock_options {
     const struct random_source *random;
 };
 
-/* The options' texts must outlive it. */
+/* The options' texts must outlive it. Owned by the caller: ops->free(). */
 MUST_CHECK enum result remote_stock_new(const struct remote_stock_options *options,
-                                        struct remote_stock **ret_remote);
-void remote_stock_free(struct remote_stock *remote);
-
-/* How much there is of a product; below zero where more was sold than there was. `due_ms` is a
- * moment of the monotonic clock. RESULT_NOT_FOUND: the service answers, and doesn't know the
- * product. Anything else: it could not be asked, or its answer makes no sense. */
-MUST_CHECK enum result remote_stock_ask(struct remote_stock *remote, int64_t product_id,
-                                        int64_t due_ms, int64_t *ret_stock, struct error *error);
+                                        struct inventory_service *ret_service);
 
 #endif

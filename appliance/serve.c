@@ -11,6 +11,7 @@
 #include "appliance/api.h"
 #include "appliance/commands.h"
 #include "appliance/guard.h"
+#include "appliance/remote_stock.h"
 #include "appliance/router.h"
 #include "core/journal/wakeup.h"
 #include "core/log.h"
@@ -134,21 +135,34 @@ static enum result start_committer(struct appliance *appliance, struct error *er
 static enum result start_stock_check(struct appliance *appliance, struct error *error)
 {
     const struct settings *settings = appliance->settings;
-    const struct stock_check_options options = {
-        .remote = {.url = settings->inventory_url,
-                   .token = settings->inventory_token,
-                   .ca_file = settings->inventory_ca_file,
-                   .timeout_ms = settings->inventory_timeout_ms,
-                   .clock = &clock_system,
-                   .random = &random_system},
+    const struct remote_stock_options remote = {
+        .url = settings->inventory_url,
+        .token = settings->inventory_token,
+        .ca_file = settings->inventory_ca_file,
+        .timeout_ms = settings->inventory_timeout_ms,
+        .clock = &clock_system,
+        .random = &random_system,
+    };
+    struct stock_check_options options = {
+        .timeout_ms = settings->inventory_timeout_ms,
         .trip_after = (int)settings->inventory_breaker_threshold,
         .cool_down_ms = settings->inventory_breaker_reset_ms,
+        .clock = &clock_system,
         .on_checked = api_on_checked,
         .context = &appliance->api,
     };
     if (!settings->inventory_url)
         return RESULT_OK;
-    return stock_check_start(&options, &appliance->api.stock_check, error);
+    enum result result = RESULT_OK;
+    while (result == RESULT_OK && options.worker_count < STOCK_CHECK_THREADS) {
+        result = remote_stock_new(&remote, &options.services[options.worker_count]);
+        options.worker_count += result == RESULT_OK;
+    }
+    if (result == RESULT_OK)
+        return stock_check_start(&options, &appliance->api.stock_check, error);
+    for (int i = 0; i < options.worker_count; i++)
+        options.services[i].ops->free(options.services[i].self);
+    return error_set(error, result, "no memory for the stock check's clients");
 }
 
 static enum result start_service(struct appliance *appliance, int index, enum service_kind kind,
@@ -224,8 +238,8 @@ static void serve_retire_events(struct appliance *appliance)
     }
     int64_t watermark = delivery_status_watermark(&delivery_status);
     if (watermark > 0)
-        committer_retire_events(appliance->api.committer, watermark,
-                                clock_wall_ms(&clock_system) - days * DAY_MS);
+        committer_prune_events(appliance->api.committer, watermark,
+                               clock_wall_ms(&clock_system) - days * DAY_MS);
 }
 
 /* For `systemctl status`: what a person would ask first. */

@@ -1,10 +1,22 @@
 #include "appliance/stock_check.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/log.h"
+
+#define TO MACHINE_NEXT
+static const struct machine_state STATES[] = {
+    [STOCK_CHECK_IDLE] = {"IDLE", TO(STOCK_CHECK_QUERYING) | TO(STOCK_CHECK_REPORTING) |
+                                      TO(STOCK_CHECK_CLOSED)},
+    [STOCK_CHECK_QUERYING] = {"QUERYING", TO(STOCK_CHECK_REPORTING)},
+    [STOCK_CHECK_REPORTING] = {"REPORTING", TO(STOCK_CHECK_IDLE)},
+    [STOCK_CHECK_CLOSED] = {"CLOSED", 0},
+};
+#undef TO
+const struct machine_table STOCK_CHECK_MACHINE = {"stock check", STATES, ARRAY_LENGTH(STATES)};
 
 struct ticket {
     struct command *command; /* NULL: none */
@@ -14,15 +26,21 @@ struct ticket {
 
 struct worker {
     struct stock_check *check;
-    struct remote_stock *remote;
     pthread_t thread;
-    struct ticket ticket; /* under the lock: what it is asking about */
+    struct ticket ticket; /* the sale; only the worker changes it, under the lock */
+
+    /* The step's own: */
+    struct inventory_service service;
+    struct machine machine;
+    size_t line;                      /* of the order: the next to look at */
+    enum stock_check_outcome outcome; /* of the lines before */
+    struct error error;
 };
 
 struct stock_check {
     struct stock_check_options options;
     struct worker workers[STOCK_CHECK_THREADS];
-    int worker_count;     /* that run */
+    int thread_count;     /* that haven't been joined; the stopper's own */
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t wake;
     struct ticket queue[STOCK_CHECK_QUEUE_MAX]; /* a ring */
@@ -30,7 +48,6 @@ struct stock_check {
     struct breaker breaker;
     uint64_t outcomes[STOCK_CHECK_OUTCOMES];
     bool closed;
-    bool stopped; /* the stopper's own */
 };
 
 const char *stock_check_outcome_text(enum stock_check_outcome outcome)
@@ -43,11 +60,6 @@ const char *stock_check_outcome_text(enum stock_check_outcome outcome)
     return TEXTS[outcome];
 }
 
-static int64_t now_of(const struct stock_check *check)
-{
-    return clock_monotonic_ms(check->options.remote.clock);
-}
-
 /* Each move of the breaker is one line in the log. */
 static void log_move(enum breaker_state before, enum breaker_state after, const char *cause)
 {
@@ -57,10 +69,10 @@ static void log_move(enum breaker_state before, enum breaker_state after, const 
             LOG_TEXT("cause", cause));
 }
 
-static enum result admit(struct stock_check *check, uint64_t *ret_generation)
+static enum result admit(struct stock_check *check, int64_t now_ms, uint64_t *ret_generation)
 {
     enum breaker_state before = check->breaker.state;
-    enum result result = breaker_admit(&check->breaker, now_of(check), ret_generation);
+    enum result result = breaker_admit(&check->breaker, now_ms, ret_generation);
     log_move(before, check->breaker.state, "cooled down");
     return result;
 }
@@ -75,7 +87,7 @@ static bool stock_check_is_in_flight(const struct stock_check *check, const stru
 {
     if (!command->has_key)
         return false;
-    for (int i = 0; i < check->worker_count; i++)
+    for (int i = 0; i < check->options.worker_count; i++)
         if (has_key_of(&check->workers[i].ticket, command))
             return true;
     for (int i = 0; i < check->length; i++)
@@ -86,15 +98,15 @@ static bool stock_check_is_in_flight(const struct stock_check *check, const stru
 
 enum result stock_check_submit(struct stock_check *check, struct command *command)
 {
-    struct ticket ticket = {.command = command,
-                            .due_ms = now_of(check) + check->options.remote.timeout_ms};
+    int64_t now_ms = clock_monotonic_ms(check->options.clock);
+    struct ticket ticket = {.command = command, .due_ms = now_ms + check->options.timeout_ms};
     enum result result = RESULT_OK;
     command->input.order.stock_checked = ORDER_STOCK_LOCAL;
     pthread_mutex_lock(&check->lock);
     if (stock_check_is_in_flight(check, command))
         result = RESULT_CONFLICT;
     else if (check->closed || check->length == STOCK_CHECK_QUEUE_MAX ||
-             admit(check, &ticket.generation) != RESULT_OK)
+             admit(check, now_ms, &ticket.generation) != RESULT_OK)
         result = RESULT_BUSY;
     if (result == RESULT_OK)
         check->queue[(check->first + check->length++) % STOCK_CHECK_QUEUE_MAX] = ticket;
@@ -132,68 +144,141 @@ static enum stock_check_outcome stock_check_compare(struct command *command, int
     return STOCK_CHECK_SHORT;
 }
 
-/* A product that the service doesn't know (its event is still on the way there) leaves the others
- * to be asked for: one of them may be short. */
-static enum stock_check_outcome stock_check_ask(struct remote_stock *remote,
-                                                const struct ticket *ticket, struct error *error)
+/* Goes on to the next product that is to be asked for. False when there is none left. */
+static bool next_product(struct worker *worker, int64_t *ret_product_id, int64_t *ret_requested)
 {
-    const struct order *order = &ticket->command->input.order;
-    enum stock_check_outcome outcome = STOCK_CHECK_ENOUGH;
-    for (size_t i = 0; i < order->line_count; i++) {
-        int64_t requested = 0, stock = 0, product_id = order->lines[i].product_id;
-        if (!is_first_of_product(order, i, &requested))
-            continue;
-        enum result result = remote_stock_ask(remote, product_id, ticket->due_ms, &stock, error);
-        if (result != RESULT_OK && result != RESULT_NOT_FOUND)
-            return STOCK_CHECK_FAILED;
-        if (result == RESULT_NOT_FOUND)
-            outcome = STOCK_CHECK_UNKNOWN;
-        else if (stock_check_compare(ticket->command, product_id, requested, stock) ==
-                 STOCK_CHECK_SHORT)
-            return STOCK_CHECK_SHORT;
+    const struct order *order = &worker->ticket.command->input.order;
+    while (worker->line < order->line_count) {
+        size_t index = worker->line++;
+        *ret_product_id = order->lines[index].product_id;
+        if (is_first_of_product(order, index, ret_requested))
+            return true;
     }
-    return outcome;
+    return false;
+}
+
+static enum stock_check_outcome query_product(struct worker *worker, int64_t product_id,
+                                              int64_t requested)
+{
+    int64_t stock = 0;
+    const struct inventory_service *service = &worker->service;
+    enum result result = service->ops->find_stock(service->self, product_id, worker->ticket.due_ms,
+                                                  &stock, &worker->error);
+    if (result == RESULT_NOT_FOUND)
+        return STOCK_CHECK_UNKNOWN;
+    if (result != RESULT_OK)
+        return STOCK_CHECK_FAILED;
+    return stock_check_compare(worker->ticket.command, product_id, requested, stock);
 }
 
 /* Is it still worth asking? Not when its time has passed in the queue, or the breaker has moved
  * since. */
-static bool is_stale(struct stock_check *check, const struct ticket *ticket)
+static bool is_stale(const struct stock_check *check, const struct ticket *ticket, int64_t now_ms)
 {
-    return ticket->generation != check->breaker.generation || now_of(check) >= ticket->due_ms;
+    return ticket->generation != check->breaker.generation || now_ms >= ticket->due_ms;
 }
 
-/* Waits for a sale. False when there is none left and the check is closed. */
-static bool stock_check_take(struct worker *worker, bool *ret_stale)
+static enum stock_check_state dequeue_sale(struct worker *worker, int64_t now_ms)
 {
     struct stock_check *check = worker->check;
+    enum stock_check_state next = STOCK_CHECK_IDLE;
     pthread_mutex_lock(&check->lock);
-    while (check->length == 0 && !check->closed)
-        clock_wait(check->options.remote.clock, &check->wake, &check->lock, CLOCK_FOREVER_NS);
-    bool found = check->length > 0;
-    if (found) {
+    if (check->length > 0) {
         worker->ticket = check->queue[check->first];
         check->first = (check->first + 1) % STOCK_CHECK_QUEUE_MAX;
         check->length--;
-        *ret_stale = is_stale(check, &worker->ticket);
+        bool stale = is_stale(check, &worker->ticket, now_ms);
+        worker->outcome = stale ? STOCK_CHECK_SKIPPED : STOCK_CHECK_ENOUGH;
+        next = stale ? STOCK_CHECK_REPORTING : STOCK_CHECK_QUERYING;
+    } else if (check->closed) {
+        next = STOCK_CHECK_CLOSED;
     }
     pthread_mutex_unlock(&check->lock);
-    return found;
+    worker->line = 0;
+    worker->error = (struct error){0};
+    return next;
 }
 
-static void stock_check_settle(struct worker *worker, enum stock_check_outcome outcome,
-                               const struct error *error)
+/* To the breaker and the statistics; then the sale goes on. */
+static void report_sale(struct worker *worker, int64_t now_ms)
 {
     struct stock_check *check = worker->check;
+    struct command *command = worker->ticket.command;
+    if (worker->outcome == STOCK_CHECK_ENOUGH)
+        command->input.order.stock_checked = ORDER_STOCK_REMOTE;
+    if (worker->outcome == STOCK_CHECK_FAILED)
+        LOG(LOG_DEBUG, "inventory.failed", LOG_TEXT("error", worker->error.text));
     pthread_mutex_lock(&check->lock);
     enum breaker_state before = check->breaker.state;
-    if (outcome == STOCK_CHECK_SKIPPED)
+    if (worker->outcome == STOCK_CHECK_SKIPPED)
         breaker_withdraw(&check->breaker, worker->ticket.generation);
     else
-        breaker_report(&check->breaker, worker->ticket.generation, outcome != STOCK_CHECK_FAILED,
-                       now_of(check));
-    log_move(before, check->breaker.state, error->text[0] ? error->text : "answered");
-    check->outcomes[outcome]++;
+        breaker_report(&check->breaker, worker->ticket.generation,
+                       worker->outcome != STOCK_CHECK_FAILED, now_ms);
+    log_move(before, check->breaker.state, worker->error.text[0] ? worker->error.text : "answered");
+    check->outcomes[worker->outcome]++;
     worker->ticket.command = NULL;
+    pthread_mutex_unlock(&check->lock);
+    check->options.on_checked(check->options.context, command);
+}
+
+static enum stock_check_state worker_state(const struct worker *worker)
+{
+    return (enum stock_check_state)worker->machine.state;
+}
+
+static int64_t step_worker(struct worker *worker, int64_t now_ms)
+{
+    int64_t product_id = 0, requested = 0;
+    enum stock_check_outcome outcome = STOCK_CHECK_ENOUGH;
+    enum stock_check_state state = worker_state(worker), next = state;
+    switch (state) {
+    case STOCK_CHECK_IDLE:
+        next = dequeue_sale(worker, now_ms);
+        break;
+    case STOCK_CHECK_QUERYING:
+        if (next_product(worker, &product_id, &requested))
+            outcome = query_product(worker, product_id, requested);
+        else
+            next = STOCK_CHECK_REPORTING;
+        /* A product that the service doesn't know (its event is still on the way there) leaves the
+         * others to be asked for: one of them may be short. */
+        if (outcome == STOCK_CHECK_SHORT || outcome == STOCK_CHECK_FAILED)
+            next = STOCK_CHECK_REPORTING;
+        if (outcome != STOCK_CHECK_ENOUGH)
+            worker->outcome = outcome;
+        break;
+    case STOCK_CHECK_REPORTING:
+        report_sale(worker, now_ms);
+        next = STOCK_CHECK_IDLE;
+        break;
+    case STOCK_CHECK_CLOSED:
+        break;
+    }
+    machine_move(&worker->machine, (int)next);
+    bool idles = next == state && (state == STOCK_CHECK_IDLE || state == STOCK_CHECK_CLOSED);
+    return idles ? CLOCK_FOREVER : 0;
+}
+
+int64_t stock_check_step(struct stock_check *check, int worker, int64_t now_ms)
+{
+    return step_worker(&check->workers[worker], now_ms);
+}
+
+const struct machine *stock_check_machine(const struct stock_check *check, int worker)
+{
+    return &check->workers[worker].machine;
+}
+
+static void wait_for_sale(struct stock_check *check, int64_t wait_ms)
+{
+    int64_t until_ns = clock_deadline_ns(check->options.clock, wait_ms);
+    bool is_late = false;
+    if (wait_ms <= 0)
+        return;
+    pthread_mutex_lock(&check->lock);
+    while (check->length == 0 && !check->closed && !is_late)
+        is_late = clock_wait(check->options.clock, &check->wake, &check->lock, until_ns);
     pthread_mutex_unlock(&check->lock);
 }
 
@@ -201,70 +286,66 @@ static void *stock_check_run(void *context)
 {
     struct worker *worker = context;
     struct stock_check *check = worker->check;
-    bool stale = false;
-    while (stock_check_take(worker, &stale)) {
-        struct error error = {0};
-        struct command *command = worker->ticket.command;
-        enum stock_check_outcome outcome =
-            stale ? STOCK_CHECK_SKIPPED : stock_check_ask(worker->remote, &worker->ticket, &error);
-        if (outcome == STOCK_CHECK_ENOUGH)
-            command->input.order.stock_checked = ORDER_STOCK_REMOTE;
-        if (outcome == STOCK_CHECK_FAILED)
-            LOG(LOG_DEBUG, "inventory.failed", LOG_TEXT("error", error.text));
-        stock_check_settle(worker, outcome, &error);
-        check->options.on_checked(check->options.context, command);
-    }
+    while (worker_state(worker) != STOCK_CHECK_CLOSED)
+        wait_for_sale(check, step_worker(worker, clock_monotonic_ms(check->options.clock)));
     return NULL;
 }
 
-static enum result start_worker(struct stock_check *check, struct error *error)
+static void free_services(const struct stock_check_options *options)
 {
-    struct worker *worker = &check->workers[check->worker_count];
-    worker->check = check;
-    enum result result = remote_stock_new(&check->options.remote, &worker->remote);
-    if (result == RESULT_OK && pthread_create(&worker->thread, NULL, stock_check_run, worker) != 0)
-        result = RESULT_NO_MEMORY;
-    if (result != RESULT_OK) {
-        remote_stock_free(worker->remote);
-        return error_set(error, result, "a thread of the stock check doesn't start");
+    for (int i = 0; i < options->worker_count; i++)
+        options->services[i].ops->free(options->services[i].self);
+}
+
+enum result stock_check_new(const struct stock_check_options *options,
+                            struct stock_check **ret_check, struct error *error)
+{
+    const struct breaker_options breaker = {
+        .trip_after = options->trip_after, .close_after = 1, .cool_down_ms = options->cool_down_ms};
+    struct stock_check *check = calloc(1, sizeof *check);
+    assert(options->worker_count >= 1 && options->worker_count <= STOCK_CHECK_THREADS);
+    if (!check) {
+        free_services(options);
+        return error_set(error, RESULT_NO_MEMORY, "no memory for the stock check");
     }
-    check->worker_count++;
+    check->options = *options;
+    breaker_init(&check->breaker, &breaker);
+    pthread_mutex_init(&check->lock, NULL);
+    pthread_cond_init(&check->wake, NULL);
+    for (int i = 0; i < options->worker_count; i++) {
+        check->workers[i] = (struct worker){.check = check, .service = options->services[i]};
+        machine_init(&check->workers[i].machine, &STOCK_CHECK_MACHINE);
+    }
+    *ret_check = check;
     return RESULT_OK;
 }
 
 enum result stock_check_start(const struct stock_check_options *options,
                               struct stock_check **ret_check, struct error *error)
 {
-    const struct breaker_options breaker = {
-        .trip_after = options->trip_after, .close_after = 1, .cool_down_ms = options->cool_down_ms};
-    struct stock_check *check = calloc(1, sizeof *check);
-    if (!check)
-        return RESULT_NO_MEMORY;
-    check->options = *options;
-    breaker_init(&check->breaker, &breaker);
-    pthread_mutex_init(&check->lock, NULL);
-    pthread_cond_init(&check->wake, NULL);
-    enum result result = RESULT_OK;
-    while (result == RESULT_OK && check->worker_count < STOCK_CHECK_THREADS)
-        result = start_worker(check, error);
-    if (result == RESULT_OK)
-        *ret_check = check;
-    else
-        stock_check_free(check);
-    return result;
+    struct stock_check *check = NULL;
+    enum result result = stock_check_new(options, &check, error);
+    if (result != RESULT_OK)
+        return result;
+    for (; check->thread_count < options->worker_count; check->thread_count++) {
+        struct worker *worker = &check->workers[check->thread_count];
+        if (pthread_create(&worker->thread, NULL, stock_check_run, worker) != 0) {
+            stock_check_free(check);
+            return error_set(error, RESULT_NO_MEMORY, "a thread of the stock check doesn't start");
+        }
+    }
+    *ret_check = check;
+    return RESULT_OK;
 }
 
 void stock_check_stop(struct stock_check *check)
 {
-    if (check->stopped)
-        return;
     pthread_mutex_lock(&check->lock);
     check->closed = true;
     pthread_mutex_unlock(&check->lock);
     pthread_cond_broadcast(&check->wake);
-    for (int i = 0; i < check->worker_count; i++)
-        pthread_join(check->workers[i].thread, NULL);
-    check->stopped = true;
+    while (check->thread_count > 0)
+        pthread_join(check->workers[--check->thread_count].thread, NULL);
 }
 
 void stock_check_free(struct stock_check *check)
@@ -272,8 +353,7 @@ void stock_check_free(struct stock_check *check)
     if (!check)
         return;
     stock_check_stop(check);
-    for (int i = 0; i < check->worker_count; i++)
-        remote_stock_free(check->workers[i].remote);
+    free_services(&check->options);
     pthread_cond_destroy(&check->wake);
     pthread_mutex_destroy(&check->lock);
     free(check);
@@ -283,9 +363,9 @@ void stock_check_stats(struct stock_check *check, struct stock_check_stats *ret_
 {
     pthread_mutex_lock(&check->lock);
     memcpy(ret_stats->outcomes, check->outcomes, sizeof check->outcomes);
-    ret_stats->breaker = breaker_state(&check->breaker, now_of(check));
+    ret_stats->breaker = breaker_state(&check->breaker, clock_monotonic_ms(check->options.clock));
     ret_stats->waiting = check->length;
-    for (int i = 0; i < check->worker_count; i++)
+    for (int i = 0; i < check->options.worker_count; i++)
         ret_stats->waiting += check->workers[i].ticket.command != NULL;
     pthread_mutex_unlock(&check->lock);
 }

@@ -73,6 +73,8 @@ int64_t clock_monotonic_ms(const struct clock *clock)
 
 int64_t clock_deadline_ns(const struct clock *clock, int64_t duration_ms)
 {
+    if (duration_ms == CLOCK_FOREVER)
+        return CLOCK_FOREVER_NS;
     return clock_monotonic_ns(clock) + duration_ms * NS_PER_MS;
 }
 

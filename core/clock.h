@@ -27,8 +27,9 @@ int64_t clock_monotonic_ms(const struct clock *clock);
 void clock_sleep_ms(const struct clock *clock, int64_t duration_ms);
 
 static const int64_t CLOCK_FOREVER_NS = INT64_MAX;
+static const int64_t CLOCK_FOREVER = INT64_MAX; /* as a duration: only a signal ends the wait */
 
-/* The moment `duration_ms` from now, for clock_wait(). */
+/* The moment `duration_ms` from now, for clock_wait(); CLOCK_FOREVER_NS for CLOCK_FOREVER. */
 int64_t clock_deadline_ns(const struct clock *clock, int64_t duration_ms);
 
 /* Waits until `wake` is signalled or the monotonic clock shows `until_ns`. The caller holds `lock`,

@@ -81,20 +81,12 @@ ASAN = "make check-asan TESTS='test_buf test_planted'"
 TSAN = "make check-tsan TESTS='test_buf test_planted'"
 
 # The committer as it must not be: the answers go before the COMMIT.
-COMMIT_FIRST = """    enum result result = commit_batch(committer, batch, &error);
-    int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
-    count_batch(committer, batch, result, duration_us);
-    int appended = answer_batch(committer, batch);
+COMMIT_FIRST = """    case COMMITTER_COMMITTING:
+        committer->outcome = journal_commit(committer->options.journal, &error);
 """
-ANSWER_FIRST = """    (void)commit_batch;
-    enum result result = journal_begin(committer->options.journal, &error);
-    for (struct command *command = batch; command && result == RESULT_OK; command = command->next)
-        result = execute(committer, batch, command, &error);
-    int64_t duration_us = (clock_monotonic_ns(committer->options.clock) - started_ns) / 1000;
-    count_batch(committer, batch, result, duration_us);
-    int appended = answer_batch(committer, batch);
-    if (result == RESULT_OK)
-        result = journal_commit(committer->options.journal, &error);
+ANSWER_FIRST = """    case COMMITTER_COMMITTING:
+        report_events(committer, answer_batch(committer));
+        committer->outcome = journal_commit(committer->options.journal, &error);
 """
 PLANTS = [
     # who may include and call what
@@ -227,6 +219,12 @@ PLANTS = [
           "tools/fuzz.sh form", r"fuzz_form: FAILED"),
     Plant("answer-before-commit", "appliance/committer.c", COMMIT_FIRST, ANSWER_FIRST,
           "make check-crash KILLS=10", r'was acknowledged and is not there'),
+    Plant("committer-transition-missing", "appliance/committer.c",
+          "TO(COMMITTER_EXPIRING) | TO(COMMITTER_FAILED)", "TO(COMMITTER_EXPIRING)",
+          "make check TESTS=test_committer", r"test_committer: .* FAILED"),
+    Plant("stock-check-transition-missing", "appliance/stock_check.c",
+          "TO(STOCK_CHECK_QUERYING) | TO(STOCK_CHECK_REPORTING)", "TO(STOCK_CHECK_QUERYING)",
+          "make check TESTS=test_stock_check", r"test_stock_check: .* FAILED"),
     Plant("flush-left-out", "core/db.c", "PRAGMA synchronous=FULL; PRAGMA cache_size=-4096",
           "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096", "make check TESTS=test_db",
           r'test_db: .* FAILED'),

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/journal_audit.h"
+#include "tests/support/machine_check.h"
 
 enum { PATIENCE_S = 60 };
 
@@ -33,6 +34,10 @@ void fixture_init(struct fixture *fixture)
 
 static void let_go(struct fixture *fixture)
 {
+    if (fixture->committer) {
+        committer_stop(fixture->committer);
+        machine_check_note(committer_machine(fixture->committer));
+    }
     committer_free(fixture->committer);
     disk_free(fixture->disk);
     fixture->committer = NULL;
@@ -85,7 +90,8 @@ enum result fixture_start(struct fixture *fixture, struct error *error)
         .on_fatal = on_fatal,
         .context = fixture,
     };
-    result = committer_start(&options, &fixture->committer, error);
+    result = fixture->is_stepped ? committer_new(&options, &fixture->committer, error)
+                                 : committer_start(&options, &fixture->committer, error);
     if (result != RESULT_OK)
         fixture_crash(fixture);
     return result;
@@ -188,6 +194,18 @@ struct request *request_adjustment(struct fixture *fixture, int64_t product_id, 
     struct stock_adjustment *adjustment = &request->command.input.adjustment;
     *adjustment =
         (struct stock_adjustment){.product_id = product_id, .delta = delta, .reason = "counted"};
+    return request;
+}
+
+struct request *request_large_order(struct fixture *fixture)
+{
+    struct request *request = request_order(fixture, 1, 1, 1);
+    struct order *order = &request->command.input.order;
+    order_done(order);
+    assert_ok(order_init(order, ORDER_LINES_MAX));
+    order->user_id = 1;
+    for (int i = 0; i < ORDER_LINES_MAX; i++)
+        order->lines[i] = (struct order_line){.product_id = 1, .quantity = 1};
     return request;
 }
 

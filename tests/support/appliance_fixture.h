@@ -24,6 +24,7 @@ struct fixture {
     struct fake_random random;
     struct journal_options options; /* a test may change them before it opens the journal */
     int64_t reserve_bytes;          /* likewise; 0 at first */
+    bool is_stepped;                /* likewise: the committer has no thread, the test steps it */
     struct disk *disk;
     struct journal *journal;
     struct committer *committer;
@@ -45,7 +46,7 @@ void fixture_done(struct fixture *fixture);
 /* The disk and the journal. */
 MUST_CHECK enum result fixture_open(struct fixture *fixture, struct error *error);
 
-/* The same and the committer. */
+/* The same and the committer. Its transitions are noted when it is let go of: machine_check.h. */
 MUST_CHECK enum result fixture_start(struct fixture *fixture, struct error *error);
 
 /* Works off what has queued and closes the journal. */
@@ -78,6 +79,12 @@ struct request *request_order(struct fixture *fixture, int64_t user_id, int64_t 
                               int64_t quantity);
 struct request *request_cancel(struct fixture *fixture, int64_t order_id);
 struct request *request_adjustment(struct fixture *fixture, int64_t product_id, int64_t delta);
+
+/* An order of product 1 in as many lines as there may be. REQUEST_LARGE_ORDERS of these fill the
+ * WAL so far that a checkpoint is due. */
+enum { REQUEST_LARGE_ORDERS = 50 };
+struct request *request_large_order(struct fixture *fixture);
+
 void request_free(struct request *request);
 
 /* As with an Idempotency-Key. */

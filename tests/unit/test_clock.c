@@ -175,6 +175,15 @@ static void a_clock_that_is_handed_in_is_the_one_that_is_asked(UNUSED void **sta
     assert_int_equal(clock_monotonic_ms(&fake.clock), 251);
 }
 
+static void a_deadline_is_so_long_from_now_or_never(UNUSED void **state)
+{
+    struct fake_clock fake;
+    fake_clock_init(&fake, 5000);
+    assert_int_equal(clock_deadline_ns(&fake.clock, 0), 1000000);
+    assert_int_equal(clock_deadline_ns(&fake.clock, 250), 251000000);
+    assert_int_equal(clock_deadline_ns(&fake.clock, CLOCK_FOREVER), CLOCK_FOREVER_NS);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +200,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_monotonic_clock_never_goes_back),
         cmocka_unit_test(sleeping_takes_at_least_the_time_asked_for),
         cmocka_unit_test(a_clock_that_is_handed_in_is_the_one_that_is_asked),
+        cmocka_unit_test(a_deadline_is_so_long_from_now_or_never),
     };
     return RUN_TESTS(argc, argv, tests);
 }

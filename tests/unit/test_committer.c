@@ -3,12 +3,14 @@
 #include "appliance/committer.h"
 
 #include <pthread.h>
+#include <sqlite3.h>
 #include <string.h>
 
 #include "core/db.h"
 #include "tests/support/appliance_fixture.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/journal_audit.h"
+#include "tests/support/machine_check.h"
 
 enum { CROWD = COMMITTER_QUEUE_MAX + 1, STOCK = 100000 };
 
@@ -386,6 +388,235 @@ static void many_tills_sell_at_once(UNUSED void **state)
     fixture_audit(&fixture);
 }
 
+/* From here on the committer has no thread. */
+
+enum { STEPS_MAX = 1000, RESERVE_BYTES = 1 << 20 };
+
+static int state_of(void)
+{
+    return committer_machine(fixture.committer)->state;
+}
+
+static int64_t step(void)
+{
+    return committer_step(fixture.committer, clock_monotonic_ms(&fixture.clock.clock));
+}
+
+/* Until the state comes; fails where it doesn't. */
+static void step_to(enum committer_state state)
+{
+    for (int steps = 0; state_of() != (int)state; steps++) {
+        assert_in_range(steps, 0, STEPS_MAX);
+        assert_int_equal(step(), 0);
+    }
+}
+
+/* Until only another call would make work. */
+static void step_on(void)
+{
+    for (int steps = 0; step() != CLOCK_FOREVER; steps++)
+        assert_in_range(steps, 0, STEPS_MAX);
+}
+
+static int step_through(struct request *request)
+{
+    assert_ok(request_submit(request));
+    step_on();
+    assert_true(request->is_answered);
+    int status = request->reply.status;
+    request_free(request);
+    return status;
+}
+
+static void start_stepped(void)
+{
+    fixture.is_stepped = true;
+    assert_ok(fixture_start(&fixture, NULL));
+    disk_check(fixture.disk);
+}
+
+static int set_up_stepped(UNUSED void **state)
+{
+    fixture_init(&fixture);
+    fault_vfs_watch(fixture.folder.path, true);
+    start_stepped();
+    assert_int_equal(step_through(request_product(&fixture, "iPhone", STOCK, 999)), 201);
+    return 0;
+}
+
+static int tear_down_stepped(void **state)
+{
+    fault_vfs_heal();
+    return tear_down(state);
+}
+
+static void start_anew(void)
+{
+    void *unused = NULL;
+    tear_down_stepped(&unused);
+    set_up_stepped(&unused);
+}
+
+static void without_a_thread_an_answer_comes_in_the_step_after_the_flush(UNUSED void **state)
+{
+    static const int STATES[] = {COMMITTER_IDLE, COMMITTER_EXECUTING, COMMITTER_COMMITTING,
+                                 COMMITTER_ANSWERING};
+    crowd[0] = request_order(&fixture, 1, 1, 1);
+    assert_int_equal(step(), CLOCK_FOREVER);
+    assert_ok(request_submit(crowd[0]));
+    for (size_t i = 0; i < ARRAY_LENGTH(STATES); i++) {
+        bool is_durable = STATES[i] == COMMITTER_ANSWERING;
+        assert_int_equal(state_of(), STATES[i]);
+        assert_false(crowd[0]->is_answered);
+        assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM orders"), is_durable);
+        assert_int_equal(step(), 0);
+    }
+    assert_true(crowd[0]->is_answered);
+    assert_int_equal(crowd[0]->reply.status, 201);
+    assert_int_equal(fault_vfs_unflushed_wal(), 0);
+    step_on();
+    assert_int_equal(state_of(), COMMITTER_IDLE);
+}
+
+static void without_a_thread_what_is_still_queued_at_the_end_is_dropped(UNUSED void **state)
+{
+    submit_orders(3);
+    step_to(COMMITTER_COMMITTING);
+    fixture_crash(&fixture);
+    assert_false(crowd[0]->is_answered);
+    start_stepped();
+    assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM orders"), 0);
+    fixture_audit(&fixture);
+}
+
+static void a_wakeup_is_a_round_and_no_work(UNUSED void **state)
+{
+    assert_true(committer_has_moved(fixture.committer));
+    assert_false(committer_has_moved(fixture.committer));
+    assert_int_equal(step(), CLOCK_FOREVER);
+    assert_true(committer_has_moved(fixture.committer));
+    assert_int_equal(state_of(), COMMITTER_IDLE);
+}
+
+static void what_the_disk_refused_at_the_commit_is_executed_again(UNUSED void **state)
+{
+    fixture.reserve_bytes = RESERVE_BYTES;
+    assert_ok(fixture_stop(&fixture, NULL));
+    start_stepped();
+    submit_orders(3);
+    step_to(COMMITTER_COMMITTING);
+    fault_vfs_fail(FAULT_WRITE, 1, 1, SQLITE_FULL);
+    assert_int_equal(step(), 0);
+    assert_int_equal(state_of(), COMMITTER_EXECUTING);
+    assert_false(crowd[0]->is_answered);
+    step_on();
+    assert_answers(3, 201);
+    assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM orders"), 3);
+    fixture_audit(&fixture);
+}
+
+static void a_batch_that_cannot_be_executed_is_not_committed(UNUSED void **state)
+{
+    assert_ok(fixture_stop(&fixture, NULL));
+    start_stepped(); /* with nothing of the tables in memory */
+    submit_orders(3);
+    step_to(COMMITTER_EXECUTING);
+    fault_vfs_fail(FAULT_READ, 1, 1, SQLITE_IOERR_READ);
+    assert_int_equal(step(), 0);
+    assert_int_equal(state_of(), COMMITTER_ANSWERING);
+    step_on();
+    assert_answers(3, 500);
+    assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM orders"), 0);
+    fixture_audit(&fixture);
+}
+
+/* Gives the committer something to do in every state: a batch that makes a checkpoint due, a key
+ * that has expired, old events. */
+static void make_work(void)
+{
+    struct request *keyed = request_order(&fixture, 1, 1, 1);
+    request_set_key(keyed, "key", "body");
+    assert_int_equal(step_through(keyed), 201);
+    fake_clock_advance(&fixture.clock, 2 * FIXTURE_ANSWERS_KEPT_MS);
+    for (int i = 0; i < REQUEST_LARGE_ORDERS; i++) {
+        crowd[i] = request_large_order(&fixture);
+        assert_ok(request_submit(crowd[i]));
+    }
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
+}
+
+static void all_work_is_done_before_it_idles(UNUSED void **state)
+{
+    make_work();
+    step_to(COMMITTER_PRUNING);
+    assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM idempotency_keys"), 0);
+    step_on();
+    assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM events"), REQUEST_LARGE_ORDERS);
+    committer_prune_events(fixture.committer, INT64_MAX, INT64_MAX);
+    assert_int_equal(step(), 0);
+    assert_int_equal(state_of(), COMMITTER_PRUNING);
+    step_on();
+    assert_int_equal(fixture_ask(&fixture, "SELECT count(*) FROM events"), 1);
+}
+
+static void a_flush_that_fails_is_final_in_every_state(UNUSED void **state)
+{
+    static const enum committer_state STATES[] = {COMMITTER_COMMITTING, COMMITTER_CHECKPOINTING,
+                                                  COMMITTER_EXPIRING, COMMITTER_PRUNING};
+    for (size_t i = 0; i < ARRAY_LENGTH(STATES); i++) {
+        make_work();
+        step_to(STATES[i]);
+        struct request *late = request_cancel(&fixture, 1);
+        assert_ok(request_submit(late));
+        fault_vfs_fail(FAULT_SYNC, 1, 1, SQLITE_IOERR_FSYNC);
+        step_to(COMMITTER_FAILED);
+        assert_int_equal(fault_vfs_hits(), 1);
+        assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
+        assert_int_equal(request_submit(crowd[0]), RESULT_CLOSED);
+        int64_t written = fault_vfs_count(FAULT_WRITE), flushed = fault_vfs_count(FAULT_SYNC);
+        step_to(COMMITTER_CLOSED);
+        assert_int_equal(step(), CLOCK_FOREVER);
+        assert_int_equal(late->reply.status, 500);
+        assert_int_equal(fault_vfs_count(FAULT_WRITE), written);
+        assert_int_equal(fault_vfs_count(FAULT_SYNC), flushed);
+        assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
+        request_free(late);
+        start_anew();
+    }
+}
+
+static void a_stop_in_any_state_works_off_the_batch_and_prunes_nothing(UNUSED void **state)
+{
+    for (int i = COMMITTER_IDLE; i <= COMMITTER_PRUNING; i++) {
+        make_work();
+        struct request *late = request_order(&fixture, 1, 1, 1);
+        step_to((enum committer_state)i);
+        assert_ok(request_submit(late));
+        committer_stop(fixture.committer);
+        step_to(COMMITTER_CLOSED);
+        assert_answers(REQUEST_LARGE_ORDERS, 201);
+        assert_int_equal(request_wait(late), 201);
+        assert_int_equal(request_submit(late), RESULT_CLOSED);
+        bool is_pruned = i == COMMITTER_PRUNING;
+        assert_int_equal(fixture_ask(&fixture, "SELECT min(sequence) = 3 FROM events"), is_pruned);
+        request_free(late);
+        if (!is_pruned)
+            fixture_audit(&fixture);
+        start_anew();
+    }
+}
+
+static void the_diagram_is_the_table(UNUSED void **state)
+{
+    assert_diagram("appliance/committer.h", &COMMITTER_MACHINE);
+}
+
+static void every_transition_was_taken(UNUSED void **state)
+{
+    assert_every_transition_taken(&COMMITTER_MACHINE);
+}
+
+#define STEPPED(name) cmocka_unit_test_setup_teardown(name, set_up_stepped, tear_down_stepped)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -408,6 +639,16 @@ int main(int argc, char **argv)
         TEST(commits_are_counted_by_how_long_they_took),
         TEST(buckets_rise_and_the_last_takes_everything),
         TEST(many_tills_sell_at_once),
+        STEPPED(without_a_thread_an_answer_comes_in_the_step_after_the_flush),
+        STEPPED(without_a_thread_what_is_still_queued_at_the_end_is_dropped),
+        STEPPED(a_wakeup_is_a_round_and_no_work),
+        STEPPED(what_the_disk_refused_at_the_commit_is_executed_again),
+        STEPPED(a_batch_that_cannot_be_executed_is_not_committed),
+        STEPPED(all_work_is_done_before_it_idles),
+        STEPPED(a_flush_that_fails_is_final_in_every_state),
+        STEPPED(a_stop_in_any_state_works_off_the_batch_and_prunes_nothing),
+        cmocka_unit_test(the_diagram_is_the_table),
+        cmocka_unit_test(every_transition_was_taken),
     };
     return RUN_TESTS(argc, argv, tests);
 }

@@ -10,7 +10,7 @@
 #include "tests/support/fault_vfs.h"
 #include "tests/support/journal_audit.h"
 
-enum { CROWD = 256, LARGE_ORDERS = 50, STOCK = 1000000, RESERVE_BYTES = 1 << 20 };
+enum { CROWD = 256, STOCK = 1000000, RESERVE_BYTES = 1 << 20 };
 
 static struct fixture fixture;
 static struct request *crowd[CROWD];
@@ -297,19 +297,6 @@ static void nothing_is_written_after_a_failed_flush(UNUSED void **state)
     assert_int_equal(fault_vfs_count(FAULT_SYNC), flushed);
 }
 
-/* LARGE_ORDERS of these fill the WAL so far that it is brought into the database. */
-static struct request *large_order(void)
-{
-    struct request *request = request_order(&fixture, 1, 1, 1);
-    struct order *order = &request->command.input.order;
-    order_done(order);
-    assert_ok(order_init(order, ORDER_LINES_MAX));
-    order->user_id = 1;
-    for (int i = 0; i < ORDER_LINES_MAX; i++)
-        order->lines[i] = (struct order_line){.product_id = 1, .quantity = 1};
-    return request;
-}
-
 static enum fault_call checkpoint_call;
 static int checkpoint_code;
 
@@ -324,13 +311,13 @@ static void sell_until_checkpoint(enum fault_call call, int code)
     checkpoint_call = call;
     checkpoint_code = code;
     fixture_hold(&fixture);
-    for (int i = 0; i < LARGE_ORDERS; i++)
-        crowd[i] = large_order();
-    crowd[LARGE_ORDERS - 1]->on_answer = fail_checkpoint;
-    for (int i = 0; i < LARGE_ORDERS; i++)
+    for (int i = 0; i < REQUEST_LARGE_ORDERS; i++)
+        crowd[i] = request_large_order(&fixture);
+    crowd[REQUEST_LARGE_ORDERS - 1]->on_answer = fail_checkpoint;
+    for (int i = 0; i < REQUEST_LARGE_ORDERS; i++)
         assert_ok(request_submit(crowd[i]));
     fixture_release(&fixture);
-    assert_statuses(LARGE_ORDERS, 201);
+    assert_statuses(REQUEST_LARGE_ORDERS, 201);
 }
 
 static void a_checkpoint_that_fails_harms_no_sale(UNUSED void **state)
@@ -350,7 +337,7 @@ static void a_checkpoint_that_cannot_be_flushed_is_final(UNUSED void **state)
     wait_until_fatal();
     assert_int_equal(fault_vfs_hits(), 1);
     assert_int_equal(sell(), 503);
-    assert_int_equal(count_orders(), LARGE_ORDERS);
+    assert_int_equal(count_orders(), REQUEST_LARGE_ORDERS);
     fixture_audit(&fixture);
 }
 

@@ -1,5 +1,5 @@
 /* Old events leave the journal once head office has them: journal_remove_events() and
- * committer_retire_events(). */
+ * committer_prune_events(). */
 #include "tests/support/unit.h"
 
 #include <sqlite3.h>
@@ -172,11 +172,11 @@ static void the_committer_removes_events_though_nothing_is_sold(UNUSED void **st
 {
     append_events(3 * JOURNAL_EVENTS_REMOVED + 5, FIXTURE_NOW_MS);
     restart();
-    committer_retire_events(fixture.committer, 3 * JOURNAL_EVENTS_REMOVED + 2, FIXTURE_NOW_MS + 1);
+    committer_prune_events(fixture.committer, 3 * JOURNAL_EVENTS_REMOVED + 2, FIXTURE_NOW_MS + 1);
     wait_for_events(3);
-    committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS);
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS);
     assert_int_equal(request_do_once(request_product(&fixture, "iPhone", 9, 1)), 201);
-    committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
     wait_for_events(1);
     assert_chain(3 * JOURNAL_EVENTS_REMOVED + 6, 3 * JOURNAL_EVENTS_REMOVED + 6);
 }
@@ -186,7 +186,7 @@ static void sales_go_on_while_events_are_removed(UNUSED void **state)
     append_events(4 * JOURNAL_EVENTS_REMOVED, FIXTURE_NOW_MS - 1);
     restart();
     assert_int_equal(request_do_once(request_product(&fixture, "iPhone", 100, 1)), 201);
-    committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS);
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS);
     for (int i = 1; i <= 50; i++)
         assert_int_equal(request_do_once(request_order(&fixture, i, 1, 1)), 201);
     wait_for_events(51);
@@ -198,7 +198,7 @@ static void a_disk_that_is_full_is_not_tried_in_a_loop(UNUSED void **state)
     append_events(2 * JOURNAL_EVENTS_REMOVED, FIXTURE_NOW_MS);
     restart();
     fault_vfs_fail(FAULT_WRITE, 1, FAULT_FOR_EVER, SQLITE_FULL);
-    committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
     clock_sleep_ms(&clock_system, 200);
     assert_in_range(fault_vfs_hits(), 1, 10);
 }
@@ -207,7 +207,7 @@ static void a_stop_does_not_wait_for_the_rest_of_the_events(UNUSED void **state)
 {
     append_events(10 * JOURNAL_EVENTS_REMOVED, FIXTURE_NOW_MS);
     restart();
-    committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
     assert_ok(fixture_stop(&fixture, NULL));
     int64_t left = fixture_ask(&fixture, "SELECT count(*) FROM events");
     assert_int_equal(left % JOURNAL_EVENTS_REMOVED, 0);
@@ -219,7 +219,7 @@ static void a_removal_that_cannot_be_flushed_is_final(UNUSED void **state)
     append_events(10, FIXTURE_NOW_MS);
     restart();
     fault_vfs_fail(FAULT_SYNC, 1, 1, SQLITE_IOERR_FSYNC);
-    committer_retire_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
+    committer_prune_events(fixture.committer, INT64_MAX, FIXTURE_NOW_MS + 1);
     for (int i = 0; i < PATIENCE_MS && atomic_load(&fixture.fatal_calls) == 0; i++)
         clock_sleep_ms(&clock_system, 1);
     assert_int_equal(atomic_load(&fixture.fatal_calls), 1);
