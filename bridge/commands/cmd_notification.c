@@ -22,13 +22,36 @@ struct notification_service {
     struct notifier *notifier;
 };
 
+/* What the notifier's senders are opened with. */
+struct notification_peers {
+    const struct channel_options *channel;
+    const struct pg_options *postgres;
+};
+
+static enum result notification_open_channel(void *self, enum channel_kind kind,
+                                             struct channel *ret_channel)
+{
+    const struct notification_peers *peers = self;
+    return channel_new(kind, peers->channel, &clock_system, ret_channel);
+}
+
+static enum result notification_open_store(void *self, const struct latch *cancel,
+                                           struct notification_store *ret_store)
+{
+    const struct notification_peers *peers = self;
+    return notification_store_new(peers->postgres, cancel, ret_store);
+}
+
 static enum result notification_start(void *self, const struct pg_options *postgres,
                                       struct error *error)
 {
     struct notification_service *running = self;
-    const struct notifier_options options = {.channel = &running->channel,
+    struct notification_peers peers = {.channel = &running->channel, .postgres = postgres};
+    const struct notifier_options options = {.peers = {.open_channel = notification_open_channel,
+                                                       .open_store = notification_open_store,
+                                                       .self = &peers},
+                                             .timeout_ms = running->channel.timeout_ms,
                                              .retry_ms = running->settings->notification_retry_ms,
-                                             .postgres = postgres,
                                              .texts = &running->texts,
                                              .channels = running->channels,
                                              .clock = &clock_system,

@@ -3,13 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBER_SIZE = 24 };
+#include "bridge/adapters/pg.h"
 
-static const char *const CHANNELS[] = {
-#define X(channel, name) [channel] = (name),
-    NOTIFICATION_CHANNELS(X)
-#undef X
-};
+enum { NUMBER_SIZE = 24 };
 
 #define TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
@@ -58,21 +54,6 @@ static const char RETRY[] =
     "UPDATE notifications SET status = 'pending', attempts = 0, due_at = now()"
     " WHERE status = 'failed' AND ($1::uuid IS NULL OR event_id = $1::uuid) RETURNING id";
 
-const char *channel_name(enum channel_kind channel)
-{
-    return CHANNELS[channel];
-}
-
-bool channel_find(const char *name, enum channel_kind *ret_channel)
-{
-    for (int i = 0; i < CHANNEL_COUNT; i++)
-        if (strcmp(CHANNELS[i], name) == 0) {
-            *ret_channel = (enum channel_kind)i;
-            return true;
-        }
-    return false;
-}
-
 static const char *number(char ret_text[static NUMBER_SIZE], int64_t value)
 {
     snprintf(ret_text, NUMBER_SIZE, "%lld", (long long)value);
@@ -99,14 +80,14 @@ static struct notification read_row(const struct pg_rows *rows, size_t row)
 }
 
 enum delivery notification_claim(
-    struct pg *pg, enum channel_kind channel, size_t most, int64_t claim_ms,
+    struct pg *pg, enum channel_kind channel, size_t max, int64_t claim_ms,
     struct notification ret_notifications[static NOTIFICATION_CLAIM_MAX], size_t *ret_count,
     struct pg_rows **ret_rows, struct error *error)
 {
     char limit[NUMBER_SIZE], duration[NUMBER_SIZE];
     struct pg_rows *rows = NULL;
-    most = most < NOTIFICATION_CLAIM_MAX ? most : NOTIFICATION_CLAIM_MAX;
-    const char *const values[] = {channel_name(channel), number(limit, (int64_t)most),
+    max = max < NOTIFICATION_CLAIM_MAX ? max : NOTIFICATION_CLAIM_MAX;
+    const char *const values[] = {channel_name(channel), number(limit, (int64_t)max),
                                   number(duration, claim_ms)};
     enum delivery done = pg_run(pg, CLAIM, ARRAY_LENGTH(values), values, &rows, error);
     if (done != DELIVERY_DONE)

@@ -11,23 +11,14 @@
 #define TILLBOX_BRIDGE_NOTIFICATION_H
 
 #include "bridge/adapters/delivery.h"
-#include "bridge/adapters/pg.h"
+#include "bridge/notification/channel_kind.h"
 #include "core/json.h"
 #include "core/uuid.h"
 
+struct pg;
+struct pg_rows;
+
 enum { NOTIFICATION_TRIES = 3, NOTIFICATION_CLAIM_MAX = 100, NOTIFICATION_LIST_MAX = 1000 };
-
-#define NOTIFICATION_CHANNELS(X)  \
-    X(CHANNEL_LOG, "log")         \
-    X(CHANNEL_WEBHOOK, "webhook") \
-    X(CHANNEL_SMTP, "smtp")
-
-enum channel_kind {
-#define X(channel, name) channel,
-    NOTIFICATION_CHANNELS(X)
-#undef X
-        CHANNEL_COUNT
-};
 
 #define NOTIFICATION_CONFIRMATION "order_confirmation"
 #define NOTIFICATION_CANCELLATION "cancellation_alert"
@@ -46,15 +37,10 @@ struct notification {
     const char *email;       /* of the user; "" if there is no contact. For CHANNEL_SMTP only */
 };
 
-const char *channel_name(enum channel_kind channel);
-
-/* False if there is no such channel. */
-bool channel_find(const char *name, enum channel_kind *ret_channel);
-
-/* Takes up to `most` messages of a channel that are due, for `claim_ms`. The rows are freed by the
+/* Claims up to `max` messages of a channel that are due, for `claim_ms`. The rows are freed by the
  * caller, after the last use of the notifications. */
 enum delivery notification_claim(
-    struct pg *pg, enum channel_kind channel, size_t most, int64_t claim_ms,
+    struct pg *pg, enum channel_kind channel, size_t max, int64_t claim_ms,
     struct notification ret_notifications[static NOTIFICATION_CLAIM_MAX], size_t *ret_count,
     struct pg_rows **ret_rows, struct error *error) MUST_CHECK;
 
