@@ -7,19 +7,15 @@
 #include <unistd.h>
 
 #include "core/config/access.h"
+#include "core/config/common_options.h"
 #include "core/config/program.h"
 #include "core/config/secret.h"
 #include "core/http/http_client.h"
 
-#define AT(member) offsetof(struct settings, member)
-
 static const struct option OPTIONS[] = {
-    {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/appliance.conf", 0, 0,
-     "FILE", "settings file; only a file named here has to exist"},
-    {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
-     "folder of the journal, on a local disk"},
-    {"bridge_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(bridge_dir), NULL, 1, 1000, "DIR",
-     "folder of the bridge's files, where it has one of its own (default: data_dir)"},
+    OPTION_CONFIG("/etc/tillbox/appliance.conf"),
+    OPTION_DATA_DIR,
+    OPTION_BRIDGE_DIR,
     {"device_id", OPTION_TEXT, OPTION_EVERYWHERE, AT(device_id), NULL, 1, 64, "NAME",
      "who this box is to head office; fixed once the journal exists (default: box- and random "
      "digits)"},
@@ -27,8 +23,7 @@ static const struct option OPTIONS[] = {
      "the shop this box stands in (default: the device_id)"},
     {"orders_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(orders_listen), "127.0.0.1:8081", 0, 0,
      "HOST:PORT", "address of the order service"},
-    {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
-     0, 0, "HOST:PORT", "address of the inventory service"},
+    OPTION_INVENTORY_LISTEN,
     {"inventory_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_url), NULL, 0, 0, "URL",
      "inventory service to ask before a sale, as http://inventory:8082/locations/shop-1; without "
      "it "
@@ -45,13 +40,9 @@ static const struct option OPTIONS[] = {
      "FILE", "file with the bearer token for it"},
     {"inventory_ca_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(inventory_ca_file), NULL, 0, 0, "FILE",
      "certificate authority that its certificate must come from; else one the system trusts"},
-    {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
-     "file with the bearer token that clients must send; needed on any address but loopback "
-     "(default: the credential api-token)"},
-    {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
-     "serve on any address without a token; only where something else keeps strangers out"},
-    {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
-     "further names under which clients may reach the box, without ports"},
+    OPTION_API_TOKEN_FILE,
+    OPTION_ALLOW_ANONYMOUS,
+    OPTION_ALLOWED_HOSTS,
     {"idempotency_hours", OPTION_INTEGER, OPTION_EVERYWHERE, AT(idempotency_hours), "72", 1, 8760,
      "N", "how long an Idempotency-Key is remembered, at least"},
     {"retention_days", OPTION_INTEGER, OPTION_EVERYWHERE, AT(retention_days), "90", 0, 36500, "N",
@@ -60,19 +51,15 @@ static const struct option OPTIONS[] = {
      "MB", "disk space kept back for sales; at most 1/16 of the volume"},
     {"shop_name", OPTION_TEXT, OPTION_EVERYWHERE, AT(shop_name), NULL, 1, 100, "TEXT",
      "the shop's name on the till page and on receipts (default: the location)"},
-    {"currency", OPTION_TEXT, OPTION_EVERYWHERE, AT(currency), "EUR", 3, 3, "CODE",
-     "the shop's currency on the till page: three letters of ISO 4217"},
+    OPTION_CURRENCY,
     {"locale", OPTION_TEXT, OPTION_EVERYWHERE, AT(locale), NULL, 2, 35, "TAG",
      "language and formats of the till page, such as de-AT (default: the browser's)"},
     {"low_stock", OPTION_INTEGER, OPTION_EVERYWHERE, AT(low_stock), "5", 0, 1000000000, "N",
      "the till page marks products of which so many or fewer are left"},
-    {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
-     "debug, info, warn or error"},
-    {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
-     "answer in JSON (check, verify)"},
-    {"help", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(help), "false", 0, 0, NULL, "print this"},
-    {"version", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(version), "false", 0, 0, NULL,
-     "print the version"},
+    OPTION_LOG_LEVEL,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_VERSION,
 };
 
 const struct option_set SETTINGS = {"appliance", OPTIONS, ARRAY_LENGTH(OPTIONS)};
@@ -92,15 +79,6 @@ static void check_name(const struct config_sources *sources, const char *option,
     if (value && !settings_is_plain_name(value))
         config_add_problem(sources, option, problems,
                            "only letters, digits, \"-\", \"_\" and \".\" are allowed");
-}
-
-static void check_currency(const struct config_sources *sources, const char *currency,
-                           struct buf *problems)
-{
-    static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    if (currency && strspn(currency, LETTERS) != strlen(currency))
-        config_add_problem(sources, "currency", problems,
-                           "\"%s\" is no code of ISO 4217 such as EUR", currency);
 }
 
 /* As BCP 47 has it: subtags of 1 to 8 letters and digits, the first of 2 or 3 letters. */
@@ -140,7 +118,7 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         return RESULT_NO_MEMORY;
     check_name(sources, "device_id", settings->device_id, problems);
     check_name(sources, "location", settings->location, problems);
-    check_currency(sources, settings->currency, problems);
+    common_options_check_currency(sources, settings->currency, problems);
     check_locale(sources, settings->locale, problems);
     settings->level = program_log_level(settings->log_level, sources, problems);
     return config_verdict(problems);

@@ -97,8 +97,8 @@ static bool is_sensible(const struct settings *settings)
 {
     bool picks = settings->id || settings->order || settings->type || settings->since ||
                  settings->until || settings->from || settings->to || settings->sink;
-    if (settings->queue && picks)
-        return complain("--queue moves whatever is in order.failed: only --limit, --rate, "
+    if (settings->dead_letters && picks)
+        return complain("--dead-letters moves whatever is in order.failed: only --limit, --rate, "
                         "--dry-run and --json go with it");
     if (settings->to > 0 && settings->from > settings->to)
         return complain("--from is behind --to");
@@ -251,9 +251,9 @@ enum exit_code command_replay(struct settings *settings, const struct config_sou
         output.expected = filter.to - filter.from + 1;
     enum result result =
         delivery_state_open(settings->bridge_dir, &clock_system, &deliveries, &error);
-    if (result == RESULT_OK && !settings->queue)
+    if (result == RESULT_OK && !settings->dead_letters)
         result = check_not_stopped(deliveries, &error);
-    if (result == RESULT_OK && settings->queue)
+    if (result == RESULT_OK && settings->dead_letters)
         result = drain_dead_letters(settings, deliveries, &output, &report, &error);
     else if (result == RESULT_OK)
         result = replay_sinks(settings, deliveries, &filter, &output, &report, &error);

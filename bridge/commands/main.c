@@ -13,7 +13,7 @@ static const struct program_command COMMANDS[] = {
      PICK "bridge_dir reason json"},
     {"replay", NULL, false, command_replay,
      "send parked events again, or a range, or what is in order.failed",
-     SINKS PICK "bridge_dir since until from to queue limit rate dry_run json"},
+     SINKS PICK "bridge_dir since until from to queue dead_letters limit rate dry_run json"},
     {"reconcile", NULL, false, command_reconcile,
      "compare the journal with head office; name what is missing", SINKS "bridge_dir repair json"},
     {"migrate", NULL, false, command_migrate, "bring head office's database up to date",
@@ -51,6 +51,7 @@ static const char *const EXAMPLES[] = {
     "parked discard --id 0190…  --reason \"paid twice, refunded by hand\"",
     "replay --sink rabbitmq --dry-run",
     "replay --from 1 --to 5000 --rate 500",
+    "replay --dead-letters --dry-run",
     "notification list --failed",
 };
 

@@ -1,6 +1,5 @@
 #include "bridge/commands/notification_settings.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -108,11 +107,6 @@ void notification_settings_load_texts(const struct settings *settings,
     struct error error = {0};
     *ret_texts = (struct notification_texts){
         .currency = {.code = settings->currency, .digits = (int)settings->currency_digits}};
-    for (const char *letter = settings->currency; letter && *letter; letter++)
-        if (!isupper((unsigned char)*letter)) {
-            config_add_problem(sources, "currency", problems, "isn't a code as EUR (ISO 4217)");
-            break;
-        }
     if (notification_texts_load(ret_texts, settings->templates_dir, &error) != RESULT_OK)
         config_add_problem(sources, "templates_dir", problems, "%s", error.text);
 }

@@ -4,18 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/config/common_options.h"
 #include "core/config/program.h"
 #include "core/config/secret.h"
 
-#define AT(member) offsetof(struct settings, member)
-
 static const struct option OPTIONS[] = {
-    {"config", OPTION_TEXT, OPTION_NOT_IN_FILE, AT(config), "/etc/tillbox/bridge.conf", 0, 0,
-     "FILE", "settings file; only a file named here has to exist"},
-    {"data_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(data_dir), "/var/lib/tillbox", 1, 1000, "DIR",
-     "folder of the journal"},
-    {"bridge_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(bridge_dir), NULL, 1, 1000, "DIR",
-     "folder of bridge.db, if not the journal's: then the bridge needs no right to write there"},
+    OPTION_CONFIG("/etc/tillbox/bridge.conf"),
+    OPTION_DATA_DIR,
+    OPTION_BRIDGE_DIR,
     {"postgres_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_url), NULL, 0, 0, "URL",
      "head office's database, postgresql://…; without it the sink is off"},
     {"postgres_password_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(postgres_password_file), NULL, 0,
@@ -35,16 +31,10 @@ static const struct option OPTIONS[] = {
      "that another login sent is refused (inventory, notification)"},
     {"status_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(status_listen), "127.0.0.1:8083", 0, 0,
      "HOST:PORT", "address of /status, /healthz and /metrics"},
-    {"allowed_hosts", OPTION_LIST, OPTION_EVERYWHERE, AT(allowed_hosts), NULL, 0, 0, "HOST,…",
-     "further names under which the status may be asked for, without ports"},
-    {"inventory_listen", OPTION_LISTEN, OPTION_EVERYWHERE, AT(inventory_listen), "127.0.0.1:8082",
-     0, 0, "HOST:PORT", "address of head office's stock (inventory)"},
-    {"api_token_file", OPTION_TEXT, OPTION_EVERYWHERE, AT(api_token_file), NULL, 0, 0, "FILE",
-     "file with the bearer token that clients must send; needed on any address but loopback "
-     "(inventory)"},
-    {"allow_anonymous", OPTION_SWITCH, OPTION_EVERYWHERE, AT(allow_anonymous), "false", 0, 0, NULL,
-     "serve on any address without a token; only where something else keeps strangers out "
-     "(inventory)"},
+    OPTION_ALLOWED_HOSTS,
+    OPTION_INVENTORY_LISTEN,
+    OPTION_API_TOKEN_FILE,
+    OPTION_ALLOW_ANONYMOUS,
     {"notification_channels", OPTION_LIST, OPTION_EVERYWHERE, AT(notification_channels), "log", 0,
      0, "NAME,…", "log, webhook, smtp: how customers are told (notification)"},
     {"notification_timeout_ms", OPTION_INTEGER, OPTION_EVERYWHERE, AT(notification_timeout_ms),
@@ -53,8 +43,7 @@ static const struct option OPTIONS[] = {
      1, 3600000, "MS", "longest pause before the second try; it doubles after that (notification)"},
     {"templates_dir", OPTION_TEXT, OPTION_EVERYWHERE, AT(templates_dir), NULL, 0, 0, "DIR",
      "folder of order_confirmation.txt and cancellation_alert.txt; else built-in texts"},
-    {"currency", OPTION_TEXT, OPTION_EVERYWHERE, AT(currency), NULL, 3, 3, "CODE",
-     "named after amounts, as EUR (notification)"},
+    OPTION_CURRENCY,
     {"currency_digits", OPTION_INTEGER, OPTION_EVERYWHERE, AT(currency_digits), "2", 0, 4, "N",
      "digits of its minor unit: 2 makes 1250 read 12.50 (notification)"},
     {"webhook_url", OPTION_TEXT, OPTION_EVERYWHERE, AT(webhook_url), NULL, 0, 0, "URL",
@@ -77,8 +66,7 @@ static const struct option OPTIONS[] = {
      "sender of the mails"},
     {"mail_default_to", OPTION_TEXT, OPTION_EVERYWHERE, AT(mail_default_to), NULL, 0, 0, "ADDRESS",
      "who gets the mails for users that have no contact; else those fail"},
-    {"log_level", OPTION_TEXT, OPTION_EVERYWHERE, AT(log_level), "info", 0, 0, "LEVEL",
-     "debug, info, warn or error"},
+    OPTION_LOG_LEVEL,
     {"sink", OPTION_TEXT, OPTION_FLAG_ONLY, AT(sink), NULL, 0, 0, "SINK",
      "only postgres or only rabbitmq (replay, parked)"},
     {"id", OPTION_TEXT, OPTION_FLAG_ONLY, AT(id), NULL, 36, 36, "UUID",
@@ -96,6 +84,8 @@ static const struct option OPTIONS[] = {
     {"to", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(to), NULL, 1, INT64_MAX, "SEQ",
      "… up to and with this one (replay)"},
     {"queue", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(queue), "false", 0, 0, NULL,
+     "the older name of --dead-letters (replay)"},
+    {"dead_letters", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(dead_letters), "false", 0, 0, NULL,
      "move what is in order.failed back to order.events (replay)"},
     {"limit", OPTION_INTEGER, OPTION_FLAG_ONLY, AT(limit), NULL, 1, INT64_MAX, "N",
      "at most so many (replay, notification list)"},
@@ -109,11 +99,9 @@ static const struct option OPTIONS[] = {
      "send what is missing (reconcile)"},
     {"failed", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(failed), "false", 0, 0, NULL,
      "only what failed (notification list)"},
-    {"json", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(json), "false", 0, 0, NULL,
-     "answer in JSON (status, parked, replay, reconcile, notification)"},
-    {"help", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(help), "false", 0, 0, NULL, "print this"},
-    {"version", OPTION_SWITCH, OPTION_FLAG_ONLY, AT(version), "false", 0, 0, NULL,
-     "print the version"},
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_VERSION,
 };
 
 const struct option_set SETTINGS = {"bridge", OPTIONS, ARRAY_LENGTH(OPTIONS)};
@@ -143,6 +131,8 @@ enum result settings_load(int argc, char *const argv[], char *const environment[
         settings->bridge_dir = strdup(settings->data_dir);
     if (!settings->bridge_dir)
         return RESULT_NO_MEMORY;
+    settings->dead_letters |= settings->queue;
+    common_options_check_currency(sources, settings->currency, problems);
     load_secrets(settings, sources, problems);
     settings->level = program_log_level(settings->log_level, sources, problems);
     return config_verdict(problems);

@@ -50,7 +50,8 @@ struct settings {
     int64_t limit;
     int64_t rate;
     char *reason;
-    bool queue;
+    bool queue; /* as dead_letters */
+    bool dead_letters;
     bool dry_run;
     bool repair;
     bool failed;
