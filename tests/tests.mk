@@ -50,7 +50,7 @@ check-tsan: ## units and API tests under ThreadSanitizer
 
 .PHONY: check-crash
 check-crash: build ## 100 x kill -9 under load, every 201 accounted for
-	$(PYTHON) tests/integration/crash.py --build $(BUILD) --kills $(or $(KILLS),100)
+	$(PYTHON) tests/integration/support/crash.py --build $(BUILD) --kills $(or $(KILLS),100)
 
 .PHONY: coverage
 coverage: ## which lines the tests run; build/coverage/index.html
@@ -67,7 +67,7 @@ fuzz: ## each parser for half a minute, by libFuzzer (SECONDS_EACH=N, TARGETS="j
 
 .PHONY: check-soak
 check-soak: build tests-build ## the bridge: 100 x kill -9 while draining, outages, bad lines, alarms
-	$(PYTHON) tests/integration/bridge_soak.py --build $(BUILD) --kills $(or $(KILLS),100) \
+	$(PYTHON) tests/integration/support/bridge_soak.py --build $(BUILD) --kills $(or $(KILLS),100) \
 	    --seconds $(or $(SECONDS_EACH),30)
 
 .PHONY: bench bench-appliance bench-bridge

@@ -11,7 +11,7 @@ import time
 from load import BenchError
 from servers import TICKS_A_SECOND, Process, machine_cpu_s
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "support"))
 
 import central  # noqa: E402
 

@@ -9,7 +9,7 @@ import time
 
 from load import BenchError, TIMEOUT_S, order_body, place_order, place_orders, post
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "support"))
 
 from ports import free_port  # noqa: E402
 

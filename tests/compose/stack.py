@@ -10,7 +10,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests/integration"))
+sys.path.append(str(ROOT / "tests/integration/support"))
 
 from ports import free_port  # noqa: E402
 

@@ -1,6 +1,10 @@
+import pathlib
 import shutil
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
 from box import Box
 from bridge import Bridge

@@ -20,10 +20,10 @@ from bridge import read_parked
 from bridge import run_bridge
 from bridge import settings_of
 from central import connected
-from test_bridge_broker import FAILED
-from test_bridge_broker import let_one_through
-from test_bridge_broker import open_parked
-from test_bridge_broker import unbind_all
+from rejections import FAILED
+from rejections import let_one_through
+from rejections import open_parked
+from rejections import unbind_all
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from roles import operators_commands
 from service import Publisher
 from service import Service
 from service import declare_topology
-from test_bridge_broker import let_one_through
-from test_bridge_broker import unbind_all
+from rejections import let_one_through
+from rejections import unbind_all
 
 OVER_SECONDS = 30
 RECOVERY_SECONDS = 5
@@ -349,5 +349,5 @@ def test_messages_to_customers_have_failed(office, operator, box, tmp_path):
 
 
 def test_every_page_is_tried():
-    source = (ROOT / "tests" / "integration" / "test_operations.py").read_text()
+    source = (ROOT / "tests" / "integration" / "whole" / "test_operations.py").read_text()
     assert len(BOOK) >= 15 and all(f'"{heading}"' in source for heading in BOOK)

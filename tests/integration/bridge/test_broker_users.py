@@ -24,7 +24,7 @@ from service import declare_topology
 from service import stock_of
 from service import wait_for_stock
 from service import wait_until_taken
-from test_bridge_broker import let_one_through
+from rejections import let_one_through
 
 FAILED = "order.failed"
 INVENTORY, NOTIFICATION = "inventory.order.queue", "notification.order.queue"

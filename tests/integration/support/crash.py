@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Kills a selling box with SIGKILL again and again, and holds the journal against every answer.
 
-usage: tests/integration/crash.py [--build DIR] [--kills N] [--seed N]
+usage: tests/integration/support/crash.py [--build DIR] [--kills N] [--seed N]
 
 Tills sell, cancel and count stock over many connections at once; they are outside the box and
 write down each answer they get. Every other kill comes at a random moment, the rest at the very

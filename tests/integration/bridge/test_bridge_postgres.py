@@ -20,7 +20,7 @@ from bridge import seed
 from bridge import settings_of
 from central import PgBouncer
 from central import TAP
-from test_bridge_broker import let_one_through
+from rejections import let_one_through
 
 RECOVERY_SECONDS = 5
 

@@ -27,8 +27,8 @@ from bridge_soak import running
 from central import TAP
 from fault_proxy import DOWN
 from fault_proxy import UP
-from test_bridge_broker import let_one_through
-from test_bridge_broker import unbind_all
+from rejections import let_one_through
+from rejections import unbind_all
 
 DEADLINE_SECONDS = 15  # after which a peer that says nothing is given up
 MARGIN_SECONDS = 5

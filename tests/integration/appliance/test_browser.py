@@ -15,7 +15,7 @@ from box import ROOT
 from bridge import open_office
 from bridge import settings_of
 from node import install_packages
-from test_bridge_broker import unbind_all
+from rejections import unbind_all
 
 FOLDER = ROOT / "tests" / "browser"
 SECONDS_MAX = 600

@@ -2,7 +2,7 @@
 """Minutes of faults for the bridge, against a PostgreSQL and a RabbitMQ of its own; afterwards every
 acknowledged order is in the database exactly once and was on the broker at least once.
 
-usage: tests/integration/bridge_soak.py [--build DIR] [--kills N] [--seconds N] [--seed N]
+usage: tests/integration/support/bridge_soak.py [--build DIR] [--kills N] [--seconds N] [--seed N]
 
   kills     the bridge is killed with SIGKILL again and again while it drains
   outage    neither server can be reached for `seconds`; then everything flows within 5 s

@@ -13,7 +13,7 @@ import time
 
 from process import Program
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("TILLBOX_BUILD", ROOT / "build"))
 APPLIANCE = BUILD / "appliance"
 START_SECONDS = 20  # sanitizers are slow

@@ -19,30 +19,14 @@ from bridge import seed
 from bridge import settings_of
 from central import TAP
 from central import connected
+from rejections import FAILED
+from rejections import NOTIFICATIONS
+from rejections import let_one_through
+from rejections import open_parked
+from rejections import unbind_all
 
-FAILED = "order.failed"
-NOTIFICATIONS = "notification.order.queue"
 RECOVERY_SECONDS = 5
 ALARM_SECONDS = 4
-
-
-def open_parked(bridge, sink="rabbitmq"):
-    return {sequence: row for sequence, row in read_parked(bridge.data_dir, sink).items()
-            if row["state"] in ("refused", "held")}
-
-
-def unbind_all(office, routing_key):
-    """… and nobody declares it anew, as a bridge does that may."""
-    office.allow(office.rabbit.user, configure="^$")
-    for queue in (TAP, NOTIFICATIONS):
-        office.unbind(routing_key, queue)
-
-
-def let_one_through(box):
-    """An event of no order, which every queue of the event flow takes or none: what is rejected
-    before it is rejected alone."""
-    assert box.inventory("POST", "/products/1/stock", {"delta": 1, "reason": "found"}).status == 200
-    return len(read_events(box.data_dir))
 
 
 def assert_dead_lettered(office, events, refused, reason, attempts):
