@@ -101,10 +101,12 @@ static enum result start_journal(struct appliance *appliance, struct error *erro
             LOG_TEXT("error", "the last stop was not clean, and journal.db-wal isn't there: unless "
                               "a backup was restored, the newest sales are gone"));
     disk_check(api->disk);
-    result = accounts_new(&api->accounts);
+    const struct accounts_options accounts = {.data_dir = data_dir,
+                                              .bridge_dir = appliance->settings->bridge_dir,
+                                              .clock = &clock_system};
+    result = accounts_start(&accounts, &api->accounts, error);
     if (result != RESULT_OK)
         return result;
-    accounts_refresh(api->accounts, data_dir, appliance->settings->bridge_dir);
     result = history_new(data_dir, api->started_at_ms, &api->history, error);
     if (result != RESULT_OK)
         return result;
@@ -294,8 +296,6 @@ static void serve_tick(struct appliance *appliance, int64_t ticks)
         http_server_sweep(appliance->api.services[i].server);
     disk_check(appliance->api.disk);
     check_files(appliance);
-    accounts_refresh(appliance->api.accounts, appliance->settings->data_dir,
-                     appliance->settings->bridge_dir);
     add_history(&appliance->api);
     if (ticks % RETIRE_EVERY_TICKS == 1)
         serve_retire_events(appliance);
@@ -380,7 +380,7 @@ static enum result serve_stop(struct appliance *appliance, struct error *error)
     }
     bool sound = !api->integrity || serve_is_sound(api->integrity);
     integrity_stop(api->integrity);
-    accounts_free(api->accounts);
+    accounts_stop(api->accounts);
     history_free(api->history);
     if (api->journal && sound)
         result = close_journal(api->journal, error);

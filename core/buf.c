@@ -1,5 +1,6 @@
 #include "core/buf.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,4 +109,14 @@ const char *buf_text(const struct buf *buf)
 enum result buf_result(const struct buf *buf)
 {
     return buf->state;
+}
+
+void buf_drop_front(struct buf *buf, size_t size)
+{
+    assert(size <= buf->size);
+    if (size == 0)
+        return;
+    memmove(buf->bytes, buf->bytes + size, buf->size - size);
+    buf->size -= size;
+    buf->bytes[buf->size] = '\0';
 }

@@ -33,6 +33,9 @@ void buf_append_format(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 
 /* Drops what was appended after the first `size` bytes, and forgets a failure since. */
 void buf_truncate(struct buf *buf, size_t size);
 
+/* Drops the first `size` bytes; what follows them moves to the front. */
+void buf_drop_front(struct buf *buf, size_t size);
+
 /* The content as a NUL-terminated string; "" when empty. Valid until the next append. */
 const char *buf_text(const struct buf *buf);
 

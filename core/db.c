@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "core/clock.h"
 
 enum {
     WRITER_BUSY_MS = 250, /* a reader may be recovering the WAL's index */
@@ -14,6 +17,8 @@ enum {
     SHARED_BUSY_MS = 10000,
     ALL_PAGES = -1,
     STOP_CHECK_OPCODES = 10000,
+    UNTRUSTED_STEPS = 1000,
+    UNTRUSTED_LENGTH_MAX = 1 << 20,
 };
 
 struct db {
@@ -21,6 +26,7 @@ struct db {
     int wal_pages;
     bool (*stop)(void *context);
     void *stop_context;
+    int64_t deadline_ms; /* of an untrusted file's statements */
 };
 
 struct statement {
@@ -136,6 +142,36 @@ static enum result configure_shared(struct db *db, struct error *error)
     return result;
 }
 
+/* Called now and then while a statement runs; another value than 0 ends it. */
+static int check_deadline(void *context)
+{
+    const struct db *db = context;
+    return clock_monotonic_ms(&clock_system) > db->deadline_ms;
+}
+
+/* sqlite.org/security.html, "Untrusted SQLite Database Files". */
+static enum result configure_untrusted(struct db *db, struct error *error)
+{
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, UNTRUSTED_LENGTH_MAX);
+    sqlite3_limit(db->handle, SQLITE_LIMIT_SQL_LENGTH, UNTRUSTED_LENGTH_MAX);
+    db->deadline_ms = clock_monotonic_ms(&clock_system) + DB_UNTRUSTED_MS;
+    sqlite3_progress_handler(db->handle, UNTRUSTED_STEPS, check_deadline, db);
+    return configure_reader(db, error);
+}
+
+/* Opening a pipe would wait for somebody to write into it. */
+static enum result check_plain_file(const char *path, struct error *error)
+{
+    struct stat file;
+    if (lstat(path, &file) != 0)
+        return error_set_errno(error, RESULT_NOT_FOUND, "%s", path);
+    if (!S_ISREG(file.st_mode))
+        return error_set(error, RESULT_DENIED, "%s isn't a plain file", path);
+    return RESULT_OK;
+}
+
 static enum result configure(struct db *db, enum db_mode mode, struct error *error)
 {
     switch (mode) {
@@ -145,18 +181,22 @@ static enum result configure(struct db *db, enum db_mode mode, struct error *err
         return configure_reader(db, error);
     case DB_SHARED:
         return configure_shared(db, error);
+    case DB_UNTRUSTED:
+        return configure_untrusted(db, error);
     }
     return RESULT_INTERNAL;
 }
 
 enum result db_open(const char *path, enum db_mode mode, struct db **ret_db, struct error *error)
 {
+    bool is_reader = mode == DB_READER || mode == DB_UNTRUSTED;
+    int flags = SQLITE_OPEN_NOMUTEX |
+                (is_reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    if (mode == DB_UNTRUSTED && check_plain_file(path, error) != RESULT_OK)
+        return RESULT_DENIED;
     struct db *db = calloc(1, sizeof *db);
     if (!db)
         return RESULT_NO_MEMORY;
-    int flags =
-        SQLITE_OPEN_NOMUTEX |
-        (mode == DB_READER ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     int code = sqlite3_open_v2(path, &db->handle, flags, NULL);
     enum result result = code == SQLITE_OK ? RESULT_OK : db_fail(db->handle, code, error);
     if (result == RESULT_OK) {

@@ -15,13 +15,21 @@
 struct db;
 struct statement;
 
+enum { DB_UNTRUSTED_MS = 250 };
+
 enum db_mode {
     DB_WRITER, /* creates the file; WAL, synchronous=FULL, both checked after setting */
     DB_READER, /* can neither write nor checkpoint */
     DB_SHARED, /* creates the file; rollback journal, synchronous=FULL, waits for others' locks */
+
+    /* As DB_READER, of a file that a stranger may have made: it must be a plain file and no link,
+     * its schema may call no functions, and all statements together have DB_UNTRUSTED_MS. */
+    DB_UNTRUSTED,
 };
 
-/* RESULT_CORRUPT if it isn't a database, RESULT_UNSUPPORTED if WAL or FULL can't be had there. */
+/* RESULT_CORRUPT if it isn't a database, RESULT_UNSUPPORTED if WAL or FULL can't be had there,
+ * RESULT_DENIED if an untrusted file is none. Past the time its statements
+ * give RESULT_CLOSED. */
 MUST_CHECK enum result db_open(const char *path, enum db_mode mode, struct db **ret_db,
                                struct error *error);
 void db_close(struct db *db);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "bridge/adapters/addresses.h"
 #include "bridge/adapters/broker_internal.h"
 #include "bridge/adapters/broker_tls.h"
 #include "core/config/secret.h"
@@ -35,17 +36,32 @@ void broker_end_call(struct broker *broker)
     atomic_store(&broker->deadline_ms, NO_DEADLINE_MS);
 }
 
+/* The lock keeps another thread's hands off a number that is closed and given out again. */
+static void set_socket(struct broker *broker, int socket)
+{
+    pthread_mutex_lock(&broker->lock);
+    broker->socket = socket;
+    pthread_mutex_unlock(&broker->lock);
+}
+
+static void shut_socket(struct broker *broker)
+{
+    pthread_mutex_lock(&broker->lock);
+    if (broker->socket >= 0)
+        shutdown(broker->socket, SHUT_RDWR);
+    pthread_mutex_unlock(&broker->lock);
+}
+
 void broker_watch(struct broker *broker, int64_t now_ms)
 {
     if (now_ms >= atomic_load(&broker->deadline_ms))
-        broker_break_off(broker);
+        shut_socket(broker);
 }
 
 void broker_break_off(struct broker *broker)
 {
-    int socket = atomic_load(&broker->socket);
-    if (socket >= 0)
-        shutdown(socket, SHUT_RDWR);
+    atomic_store(&broker->is_cancelled, true);
+    shut_socket(broker);
 }
 
 enum delivery broker_fail_status(const char *what, int status, struct error *error)
@@ -176,20 +192,36 @@ static enum delivery fail_connecting(const struct broker *broker, int status, st
     return DELIVERY_DOWN;
 }
 
-static enum delivery open_connection(struct broker *broker, const struct amqp_connection_info *peer,
-                                     struct error *error)
+static void broker_close_connection(struct broker *broker)
 {
-    struct timeval timeout = broker_timeval_of(broker->options.deadline_ms);
+    set_socket(broker, -1);
+    if (broker->connection)
+        amqp_destroy_connection(broker->connection);
+    broker->connection = NULL;
+    broker->tls_error.text[0] = '\0';
+}
+
+/* `peer->host` is the name that a certificate must bear; `address` is where it is. */
+static enum delivery open_connection(struct broker *broker, const struct amqp_connection_info *peer,
+                                     const char *address, int64_t timeout_ms, struct error *error)
+{
+    struct timeval timeout = broker_timeval_of(timeout_ms);
+    broker_close_connection(broker);
+    broker->connection = amqp_new_connection();
+    if (!broker->connection) {
+        error_write(error, "out of memory");
+        return DELIVERY_DOWN;
+    }
     amqp_socket_t *socket = new_socket(broker, peer, error);
     if (!socket)
         return DELIVERY_DOWN;
     amqp_set_handshake_timeout(broker->connection, &timeout);
     amqp_set_rpc_timeout(broker->connection, &timeout);
-    int status = amqp_socket_open_noblock(socket, peer->host, peer->port, &timeout);
+    int status = amqp_socket_open_noblock(socket, address, peer->port, &timeout);
     if (status != AMQP_STATUS_OK)
         return fail_connecting(broker, status, error);
-    atomic_store(&broker->socket, amqp_get_sockfd(broker->connection));
-    set_socket_options(atomic_load(&broker->socket));
+    set_socket(broker, amqp_get_sockfd(broker->connection));
+    set_socket_options(amqp_get_sockfd(broker->connection));
     broker_begin_call(broker);
     enum delivery done = open_channel(broker, peer, error);
     broker_end_call(broker);
@@ -202,38 +234,117 @@ struct broker *broker_new(const struct broker_options *options)
     if (!broker)
         return NULL;
     broker->options = *options;
-    atomic_store(&broker->socket, -1);
+    pthread_mutex_init(&broker->lock, NULL);
+    broker->socket = -1;
     broker->next_tag = 1;
     broker_end_call(broker);
     return broker;
 }
 
-static const struct amqp_connection_info *with_password(struct amqp_connection_info *peer,
-                                                        char *password)
+/* The part of the URL that names hosts: "h1:5672,h2:5672" of
+ * amqp://user:password@h1:5672,h2:5672/v.
+ */
+static void find_hosts(const char *url, size_t *ret_at, size_t *ret_size)
 {
+    const char *authority = strstr(url, "://");
+    const char *begin = authority ? authority + 3 : url;
+    size_t size = strcspn(begin, "/?#");
+    const char *user = memrchr(begin, '@', size);
+    const char *hosts = user ? user + 1 : begin;
+    *ret_at = (size_t)(hosts - url);
+    *ret_size = (size_t)(begin + size - hosts);
+}
+
+/* The URL with only the n-th of its hosts. */
+static void pick_host(const char *url, size_t n, char ret_url[static URL_MAX])
+{
+    char list[URL_MAX], host[URL_MAX];
+    size_t at = 0, size = 0;
+    find_hosts(url, &at, &size);
+    snprintf(list, sizeof list, "%.*s", (int)size, url + at);
+    places_copy_item(list, n, host, sizeof host);
+    int length = snprintf(ret_url, URL_MAX, "%.*s%s%s", (int)at, url, host, url + at + size);
+    assert(length < URL_MAX); /* no longer than the URL itself */
+}
+
+static size_t count_hosts(const char *url)
+{
+    char list[URL_MAX];
+    size_t at = 0, size = 0;
+    find_hosts(url, &at, &size);
+    snprintf(list, sizeof list, "%.*s", (int)size, url + at);
+    return places_count_items(list);
+}
+
+/* Every address of every host, in the URL's order. */
+static enum delivery broker_list_places(const char *url, size_t hosts, struct places *places,
+                                        struct error *error)
+{
+    *places = (struct places){0};
+    for (size_t i = 0; i < hosts; i++) {
+        char one[URL_MAX];
+        struct amqp_connection_info peer;
+        pick_host(url, i, one);
+        if (amqp_parse_url(one, &peer) != AMQP_STATUS_OK) {
+            error_write(error, "amqp_url can't be read");
+            return DELIVERY_DOWN;
+        }
+        (void)!places_add(places, i, peer.host, "", error); /* another may be known */
+        explicit_bzero(one, sizeof one);
+    }
+    return places->count > 0 ? DELIVERY_DONE : DELIVERY_DOWN;
+}
+
+static enum delivery open_place(struct broker *broker, const struct place *place, bool is_only,
+                                char *password, int64_t timeout_ms, struct error *error)
+{
+    char url[URL_MAX];
+    struct amqp_connection_info peer;
+    pick_host(broker->options.url, place->number, url);
+    if (amqp_parse_url(url, &peer) != AMQP_STATUS_OK) {
+        error_write(error, "amqp_url can't be read");
+        return DELIVERY_DOWN;
+    }
     if (password)
-        peer->password = password;
-    return peer;
+        peer.password = password;
+    /* By its name where that is all the same: TLS sends it along (RFC 6066, 3). */
+    enum delivery done =
+        open_connection(broker, &peer, is_only ? peer.host : place->address, timeout_ms, error);
+    if (done == DELIVERY_DONE)
+        snprintf(broker->user, sizeof broker->user, "%s", peer.user);
+    explicit_bzero(url, sizeof url);
+    return done;
 }
 
 enum delivery broker_open(struct broker *broker, struct error *error)
 {
-    char url[URL_MAX];
-    struct amqp_connection_info peer;
+    const struct broker_options *options = &broker->options;
+    struct places places;
     CLEANUP(secret_forget) char *password = NULL;
-    const char *file = broker->options.password_file;
-    snprintf(url, sizeof url, "%s", broker->options.url); /* parsing writes into it */
-    enum delivery done = DELIVERY_DOWN;
-    broker->connection = amqp_new_connection();
-    if (!broker->connection || amqp_parse_url(url, &peer) != AMQP_STATUS_OK)
-        error_write(error, "amqp_url can't be read");
-    else if (!file || secret_read(file, error, &password) == RESULT_OK)
-        done = open_connection(broker, with_password(&peer, password), error);
-    if (done == DELIVERY_DONE) {
-        snprintf(broker->user, sizeof broker->user, "%s", peer.user);
-        secret_warn_file(file);
+    if (options->password_file &&
+        secret_read(options->password_file, error, &password) != RESULT_OK)
+        return DELIVERY_DOWN;
+    if (strlen(options->url) >= URL_MAX) {
+        error_write(error, "amqp_url is too long");
+        return DELIVERY_DOWN;
     }
-    explicit_bzero(url, sizeof url);
+    int64_t until_ms = clock_monotonic_ms(options->clock) + options->deadline_ms;
+    enum delivery done =
+        broker_list_places(options->url, count_hosts(options->url), &places, error);
+    if (done != DELIVERY_DONE)
+        return done;
+    done = DELIVERY_DOWN;
+    for (size_t i = 0; i < places.count && done != DELIVERY_DONE; i++) {
+        int64_t left_ms = until_ms - clock_monotonic_ms(options->clock);
+        if (atomic_load(&broker->is_cancelled))
+            break;
+        done = open_place(broker, &places.items[i], places.count == 1, password,
+                          places_share_ms(&places, i, left_ms), error);
+        if (done != DELIVERY_DONE)
+            places_name_cause(&places, i, error);
+    }
+    if (done == DELIVERY_DONE)
+        secret_warn_file(options->password_file);
     return done;
 }
 
@@ -268,8 +379,8 @@ void broker_close(struct broker *broker)
     if (!broker)
         return;
     broker_break_off(broker);
-    if (broker->connection)
-        amqp_destroy_connection(broker->connection);
+    broker_close_connection(broker);
+    pthread_mutex_destroy(&broker->lock);
     free(broker);
 }
 

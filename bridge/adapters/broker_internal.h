@@ -2,6 +2,7 @@
 #ifndef TILLBOX_BRIDGE_BROKER_INTERNAL_H
 #define TILLBOX_BRIDGE_BROKER_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/time.h>
 
@@ -39,7 +40,9 @@ struct broker_delivery {
 struct broker {
     struct broker_options options;
     amqp_connection_state_t connection;
-    atomic_int socket;      /* -1 until it is open */
+    pthread_mutex_t lock; /* of the number of the socket */
+    int socket;           /* -1 until it is open */
+    atomic_bool is_cancelled;
     struct error tls_error; /* what is wrong with the broker's certificate */
     char user[AMQP_NAME_SIZE];
     bool is_user_refused;

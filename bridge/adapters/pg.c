@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/adapters/addresses.h"
 #include "core/config/secret.h"
 
 enum { NUMBER_SIZE = 12 };
+
+#define DEFAULT_PORT "5432"
 
 struct pg {
     struct pg_options options;
@@ -18,13 +21,20 @@ struct pg {
     char sqlstate[PG_SQLSTATE_SIZE];
 };
 
-/* The sessions' own limits, so that nothing of ours hangs on the server either. A pooler in
- * transaction mode refuses start-up options, so they are set in each transaction that needs them.
- */
-static const char *const KEYWORDS[] = {
-    "dbname",           "password",         "application_name",
-    "connect_timeout",  "keepalives_idle",  "keepalives_interval",
-    "keepalives_count", "tcp_user_timeout", NULL};
+/* What comes later wins over the URL. A pooler in transaction mode refuses most start-up options,
+ * so everything else of a session is set in each transaction: SETTINGS. */
+static const char *const KEYWORDS[] = {"dbname",
+                                       "password",
+                                       "application_name",
+                                       "client_encoding",
+                                       "keepalives_idle",
+                                       "keepalives_interval",
+                                       "keepalives_count",
+                                       "tcp_user_timeout",
+                                       "host",
+                                       "hostaddr",
+                                       "port",
+                                       NULL};
 
 /* libpq's messages end with a newline, and some go on with hints. */
 static void write_first_line(struct error *error, const char *what, const char *message)
@@ -40,21 +50,23 @@ static enum delivery fail_down(const struct pg *pg, const char *what, struct err
 
 /* Waits until the socket can be read or written; false after a whole deadline of silence, or when
  * it is time to break off. A slow line that moves is no broken one. */
-static bool wait_for_socket(const struct pg *pg, short events)
+static bool wait_for_socket(const struct pg *pg, short events, int64_t timeout_ms)
 {
     struct pollfd ends[] = {
         {.fd = PQsocket(pg->connection), .events = events},
         {.fd = pg->options.break_off ? pg->options.break_off->descriptor : -1, .events = POLLIN}};
-    return poll(ends, ARRAY_LENGTH(ends), (int)pg->options.deadline_ms) > 0 && ends[1].revents == 0;
+    return poll(ends, ARRAY_LENGTH(ends), (int)timeout_ms) > 0 && ends[1].revents == 0;
 }
 
-static enum delivery finish_connecting(const struct pg *pg, struct error *error)
+static enum delivery finish_connecting(const struct pg *pg, int64_t until_ms, struct error *error)
 {
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     if (PQstatus(pg->connection) == CONNECTION_BAD)
         return fail_down(pg, "connecting", error);
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        if (!wait_for_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
+        int64_t left_ms = until_ms - clock_monotonic_ms(pg->options.clock);
+        if (left_ms <= 0 ||
+            !wait_for_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, left_ms)) {
             error_write(error, "connecting: no answer in time");
             return DELIVERY_DOWN;
         }
@@ -88,36 +100,113 @@ static bool pg_is_sound(const PQconninfoOption *part)
     return strcmp(part->keyword, "host") != 0 || !strchr(part->val, '@');
 }
 
+/* What the URL says of where the server is; lists, separated by commas. */
+struct pg_url {
+    const char *host, *address, *port;
+};
+
 /* libpq's own words about a URL that it can't read, or reads wrongly, quote it, password and all.
- */
-static enum delivery check_url(const char *url, struct error *error)
+ * The parts are released with PQconninfoFree(), and the URL's texts with them. */
+static PQconninfoOption *read_url(const char *text, struct pg_url *ret_url, struct error *error)
 {
     char *ignored = NULL;
-    PQconninfoOption *parts = PQconninfoParse(url, &ignored);
+    PQconninfoOption *parts = PQconninfoParse(text, &ignored);
+    struct pg_url url = {"", "", ""};
     bool sound = parts != NULL;
-    for (PQconninfoOption *part = parts; part && part->keyword; part++)
+    for (PQconninfoOption *part = parts; part && part->keyword; part++) {
         sound = sound && pg_is_sound(part);
+        if (part->val && strcmp(part->keyword, "host") == 0)
+            url.host = part->val;
+        if (part->val && strcmp(part->keyword, "hostaddr") == 0)
+            url.address = part->val;
+        if (part->val && strcmp(part->keyword, "port") == 0)
+            url.port = part->val;
+    }
     PQfreemem(ignored);
-    PQconninfoFree(parts);
+    *ret_url = url;
     if (sound)
-        return DELIVERY_DONE;
+        return parts;
+    PQconninfoFree(parts);
     error_write(error, "postgres_url can't be read; special characters in its user or password "
                        "must be percent-encoded");
-    return DELIVERY_DOWN;
+    return NULL;
 }
 
-static enum delivery start_connecting(struct pg *pg, struct error *error)
+/* Every address of every host, in the URL's order. */
+static enum result pg_list_places(const struct pg_url *url, struct places *places,
+                                  struct error *error)
+{
+    const char *list = url->host[0] ? url->host : url->address;
+    size_t count = places_count_items(list);
+    *places = (struct places){0};
+    for (size_t i = 0; i < count; i++) {
+        struct place place = {0};
+        places_copy_item(url->host, i, place.host, sizeof place.host);
+        places_copy_item(url->address, i, place.address, sizeof place.address);
+        places_copy_item(url->port, i, place.port, sizeof place.port);
+        bool is_socket = place.host[0] == '/' || place.host[0] == '@' || place.host[0] == '\0';
+        if (place.address[0] || is_socket)
+            places_add_as_is(places, i, place.host, place.address, place.port);
+        else if (places_add(places, i, place.host, place.port, error) != RESULT_OK)
+            continue; /* another host may be known */
+    }
+    return places->count > 0 ? RESULT_OK : RESULT_UNREACHABLE;
+}
+
+static enum delivery connect_to(struct pg *pg, const struct place *place, const char *password,
+                                int64_t until_ms, struct error *error)
+{
+    const char *const values[] = {pg->options.url,
+                                  password,
+                                  pg->options.application_name,
+                                  "UTF8",
+                                  "10",
+                                  "5",
+                                  "3",
+                                  "15000",
+                                  place->host,
+                                  place->address,
+                                  place->port[0] ? place->port : DEFAULT_PORT,
+                                  NULL};
+    PQfinish(pg->connection);
+    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
+    PQsetNoticeReceiver(pg->connection, drop_notice, NULL); /* a server that ends may say so now */
+    return pg->connection ? finish_connecting(pg, until_ms, error)
+                          : fail_down(pg, "connecting", error);
+}
+
+/* libpq leaves a silent address only when its caller does. */
+static enum delivery connect_to_any(struct pg *pg, const struct places *places, struct error *error)
 {
     const struct pg_options *options = &pg->options;
     CLEANUP(secret_forget) char *password = NULL;
     if (options->password_file &&
         secret_read(options->password_file, error, &password) != RESULT_OK)
         return DELIVERY_DOWN;
-    const char *const values[] = {
-        options->url, password, options->application_name, "10", "10", "5", "3", "15000", NULL};
-    pg->connection = PQconnectStartParams(KEYWORDS, values, 1);
-    PQsetNoticeReceiver(pg->connection, drop_notice, NULL); /* a server that ends may say so now */
-    return pg->connection ? finish_connecting(pg, error) : fail_down(pg, "connecting", error);
+    int64_t until_ms = clock_monotonic_ms(options->clock) + options->deadline_ms;
+    enum delivery done = DELIVERY_DOWN;
+    for (size_t i = 0; i < places->count && done != DELIVERY_DONE; i++) {
+        int64_t now_ms = clock_monotonic_ms(options->clock);
+        int64_t share_ms = places_share_ms(places, i, until_ms - now_ms);
+        if (options->break_off && latch_is_raised(options->break_off))
+            break;
+        done = connect_to(pg, &places->items[i], password, now_ms + share_ms, error);
+        if (done != DELIVERY_DONE)
+            places_name_cause(places, i, error);
+    }
+    return done;
+}
+
+static enum delivery start_connecting(struct pg *pg, struct error *error)
+{
+    struct pg_url url;
+    struct places places;
+    PQconninfoOption *parts = read_url(pg->options.url, &url, error);
+    if (!parts)
+        return DELIVERY_DOWN;
+    enum result result = pg_list_places(&url, &places, error);
+    PQconninfoFree(parts);
+    return result == RESULT_OK ? connect_to_any(pg, &places, error) : DELIVERY_DOWN;
 }
 
 enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, struct error *error)
@@ -128,9 +217,7 @@ enum delivery pg_connect(const struct pg_options *options, struct pg **ret_pg, s
         return DELIVERY_DOWN;
     }
     pg->options = *options;
-    enum delivery done = check_url(options->url, error);
-    if (done == DELIVERY_DONE)
-        done = start_connecting(pg, error);
+    enum delivery done = start_connecting(pg, error);
     if (done != DELIVERY_DONE) {
         pg_close(pg);
         return done;
@@ -152,7 +239,8 @@ static bool flush_query(const struct pg *pg)
 {
     int left;
     while ((left = PQflush(pg->connection)) > 0) {
-        if (!wait_for_socket(pg, POLLIN | POLLOUT) || !PQconsumeInput(pg->connection))
+        if (!wait_for_socket(pg, POLLIN | POLLOUT, pg->options.deadline_ms) ||
+            !PQconsumeInput(pg->connection))
             return false;
     }
     return left == 0;
@@ -162,7 +250,8 @@ static bool flush_query(const struct pg *pg)
 static PGresult *next_result(const struct pg *pg, bool *ret_lost)
 {
     while (PQisBusy(pg->connection)) {
-        if (!wait_for_socket(pg, POLLIN) || !PQconsumeInput(pg->connection)) {
+        if (!wait_for_socket(pg, POLLIN, pg->options.deadline_ms) ||
+            !PQconsumeInput(pg->connection)) {
             *ret_lost = true;
             return NULL;
         }
@@ -219,16 +308,21 @@ static enum delivery read_results(struct pg *pg, PGresult **ret_rows, struct err
     return lost && done == DELIVERY_DONE ? fail_lost(pg, error) : done;
 }
 
-/* Two statements in one round trip, which makes them one transaction: the first sets the limit that
- * the server holds the second to, and which ends with it. */
+/* Two statements in one round trip, which makes them one transaction: the first sets what the
+ * second relies on, whatever database, role or pooler say, and the limit that the server holds it
+ * to. All of it ends with the transaction. */
 static bool send_limited(struct pg *pg, const char *sql, int count, const char *const values[])
 {
-    static const char LIMIT[] = "SELECT set_config('statement_timeout', $1, true)";
+    static const char SETTINGS[] =
+        "SELECT set_config('statement_timeout', $1, true), set_config('synchronous_commit', 'on', "
+        "true),"
+        " set_config('search_path', 'public', true), set_config('datestyle', 'ISO', true),"
+        " set_config('standard_conforming_strings', 'on', true)";
     char limit[NUMBER_SIZE];
     snprintf(limit, sizeof limit, "%d", PG_STATEMENT_LIMIT_MS);
     const char *const limits[] = {limit};
     return PQenterPipelineMode(pg->connection) &&
-           PQsendQueryParams(pg->connection, LIMIT, 1, NULL, limits, NULL, NULL, 0) &&
+           PQsendQueryParams(pg->connection, SETTINGS, 1, NULL, limits, NULL, NULL, 0) &&
            PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0) &&
            PQpipelineSync(pg->connection);
 }

@@ -38,6 +38,11 @@ static void print_sink(const struct delivery_status_sink *sink, int64_t now_ms)
         clock_format_utc(sink->last_error_at_ms, when);
         utf8_print_line(stdout, "          last error %s: %s", when, sink->last_error);
     }
+    if (sink->parked > 0)
+        printf(
+            "          `bridge parked` says why; once the cause is gone, `bridge replay --sink %s`"
+            " sends the %lld again\n",
+            sink->name, (long long)sink->parked);
 }
 
 static void status_print_text(const struct delivery_status *delivery_status)

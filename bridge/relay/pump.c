@@ -10,7 +10,12 @@
 #include "core/log.h"
 #include "core/retry.h"
 
-enum { PAGE_BYTES = 4 << 20 };
+enum {
+    PAGE_BYTES = 4 << 20,
+    BATCH_BYTES_MIN = 4 << 10,
+    BATCH_SHRINKS = 4, /* to a part of this, when nothing of it has arrived */
+    BATCH_GROWS = 2,
+};
 
 static const int64_t ENDED_MS = INT64_MAX;
 
@@ -34,13 +39,12 @@ const struct machine_table PUMP_MACHINE = {"pump", STATES, ARRAY_LENGTH(STATES)}
 struct pump {
     struct pump_options options;
     pthread_t thread;
-    bool joined;
-    atomic_bool stopping;
     pthread_mutex_t lock; /* of `woken` and `ended`, and of waiting */
     pthread_cond_t wake;
     bool woken;
     bool ended; /* the thread has nothing more to do */
-
+    bool joined;
+    atomic_bool stopping;
     atomic_int_least64_t moved_ms; /* when the thread was last seen between two steps */
 
     /* The thread's own: */
@@ -50,15 +54,17 @@ struct pump {
     struct cursor cursor;
     struct in_flight in_flight; /* after the cursor */
     struct delivery_report report;
-    bool will_retry; /* something of the page was nacked and has attempts left */
-    bool unverified;
-    bool wakeup_ends_wait;
-    struct breaker breaker;
-    bool is_admitted;    /* by the breaker, and hasn't reported yet, … */
-    uint64_t generation; /* … in this generation of it */
-    struct retry retry;
+    enum in_flight_verdict verdict; /* of the delivery, where the peer was there to the end */
     enum sink_state noted_state;
     enum breaker_state noted_breaker;
+    bool is_probing; /* nothing got through the last time */
+    bool unverified;
+    bool wakeup_ends_wait;
+    bool is_admitted; /* by the breaker, and hasn't reported yet, … */
+    struct breaker breaker;
+    uint64_t generation; /* … in this generation of it */
+    struct retry retry;
+    size_t batch_bytes; /* what is offered at a time: less on a line that is slow */
     int64_t advanced_at_ms;
     int64_t unreadable_before; /* the log has named what is unreadable up to here */
     int64_t dead_letters_due_ms;
@@ -290,26 +296,42 @@ static enum result read_past_damage(struct pump *pump, struct error *error)
     return result;
 }
 
+static enum result read_next_page(struct pump *pump, struct error *error)
+{
+    struct in_flight *in_flight = &pump->in_flight;
+    enum result result = journal_reader_page(pump->journal, pump->cursor.sequence, INT64_MAX,
+                                             &in_flight->page, error);
+    if (result == RESULT_CORRUPT)
+        result = read_past_damage(pump, error);
+    if (result == RESULT_OK)
+        in_flight_load(in_flight);
+    else
+        in_flight_clear(in_flight);
+    return result;
+}
+
+/* What is tried in vain holds up none of what comes behind it. */
+static enum result read_behind_page(struct pump *pump, struct error *error)
+{
+    struct in_flight *in_flight = &pump->in_flight;
+    in_flight_make_room(in_flight);
+    enum result result = journal_reader_extend(pump->journal, &in_flight->page, error);
+    in_flight_extend(in_flight);
+    return result;
+}
+
 static int64_t read_page(struct pump *pump)
 {
     struct error error = {0};
     struct in_flight *in_flight = &pump->in_flight;
     if (!is_admitted(pump))
         return back_off(pump);
-    if (!in_flight_is_empty(in_flight)) {
-        pump_move(pump, PUMP_DELIVERING);
-        return 0;
-    }
-    in_flight_clear(in_flight);
-    enum result result = journal_reader_page(pump->journal, pump->cursor.sequence, INT64_MAX,
-                                             &in_flight->page, &error);
-    if (result == RESULT_CORRUPT)
-        result = read_past_damage(pump, &error);
-    if (result != RESULT_OK) {
+    bool is_next = in_flight_is_empty(in_flight);
+    if (is_next)
         in_flight_clear(in_flight);
+    enum result result = is_next ? read_next_page(pump, &error) : read_behind_page(pump, &error);
+    if (result != RESULT_OK)
         return wait_for_storage(pump, &error);
-    }
-    in_flight_load(in_flight);
     pump_move(pump, in_flight_is_empty(in_flight) ? PUMP_IDLE : PUMP_DELIVERING);
     return 0;
 }
@@ -325,6 +347,23 @@ static bool advance_meanwhile(void *context)
         pump->advanced_at_ms = pump_now_ms(pump);
     }
     return !atomic_load(&pump->stopping) && !fence_is_raised(pump->options.fence);
+}
+
+/* A batch that is too large for the line never arrives within the deadline, however often it is
+ * sent. */
+static void fit_batch_size(struct pump *pump, const struct batch *batch)
+{
+    bool any_done = false;
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        any_done = any_done || batch->outcomes[i] == DELIVERY_DONE;
+        bytes += batch->page->events[batch->indexes[i]].payload_size;
+    }
+    if (pump->report.verdict == DELIVERY_DONE && pump->batch_bytes < PAGE_BYTES)
+        pump->batch_bytes *= BATCH_GROWS;
+    else if (pump->report.verdict == DELIVERY_DOWN && !any_done && batch->count > 1)
+        pump->batch_bytes =
+            bytes / BATCH_SHRINKS > BATCH_BYTES_MIN ? bytes / BATCH_SHRINKS : BATCH_BYTES_MIN;
 }
 
 static int64_t deliver_page(struct pump *pump)
@@ -343,15 +382,28 @@ static int64_t deliver_page(struct pump *pump)
         pump_move(pump, PUMP_READING);
         return wait_for_storage(pump, &error);
     }
-    in_flight_pack(&pump->in_flight, &batch);
+    if (pump->is_probing)
+        in_flight_pack_probe(&pump->in_flight, &batch);
+    else
+        in_flight_pack(&pump->in_flight, pump->batch_bytes, &batch);
     batch.progress = advance_meanwhile;
     batch.context = pump;
     pump->advanced_at_ms = pump_now_ms(pump);
     pump->report = (struct delivery_report){.verdict = DELIVERY_DONE};
     pump->options.sink.ops->deliver(pump->options.sink.self, &batch, &pump->report);
-    pump->will_retry = in_flight_conclude(&pump->in_flight, &pump->report);
+    fit_batch_size(pump, &batch);
+    pump->verdict = in_flight_conclude(&pump->in_flight, &pump->report);
     pump_move(pump, PUMP_ADVANCING);
     return 0;
+}
+
+/* The peer is there and takes nothing. What hits every event alike is an outage; a new connection
+ * declares what may have been deleted, and finds the queues' new leaders. */
+static int64_t reconnect(struct pump *pump)
+{
+    struct error error = {0};
+    error_write(&error, "nothing gets through: %s", in_flight_trouble(&pump->in_flight));
+    return disconnect(pump, &error);
 }
 
 /* What has been delivered is not delivered again for want of a place to write it down: the pump
@@ -368,9 +420,12 @@ static int64_t advance_cursor(struct pump *pump)
         return raise_fence(pump, &pump->report.reason);
     if (pump->report.verdict != DELIVERY_DONE)
         return disconnect(pump, &pump->report.reason);
+    pump->is_probing = pump->verdict == IN_FLIGHT_NOTHING;
+    if (pump->is_probing)
+        return reconnect(pump);
     pump_report_success(pump);
     pump_move(pump, PUMP_READING);
-    if (pump->will_retry)
+    if (pump->verdict == IN_FLIGHT_RETRY)
         return back_off(pump);
     retry_reset(&pump->retry);
     note_state(pump, SINK_RUNNING, NULL);
@@ -528,6 +583,7 @@ static void pump_init(struct pump *pump, const struct pump_options *options)
                                                .cap_ms = PUMP_RETRY_CAP_MS};
     pump->options = *options;
     pump->unverified = options->unverified;
+    pump->batch_bytes = PAGE_BYTES;
     machine_init(&pump->machine, &PUMP_MACHINE);
     atomic_store(&pump->moved_ms, pump_now_ms(pump));
     pthread_mutex_init(&pump->lock, NULL);

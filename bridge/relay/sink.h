@@ -53,7 +53,8 @@ struct sink_ops {
                                  const struct journal_event *event, const char *reason,
                                  int attempts, struct error *error);
 
-    /* At least once a second while there is nothing to deliver: keeps the connection alive.
+    /* At least once a second while there is nothing to deliver, every event being delivered or
+     * parked: keeps the connection alive, and what the peer knows of the cursor up to date.
      * DELIVERY_DONE or DELIVERY_DOWN. */
     enum delivery (*idle)(void *sink, struct error *error);
 

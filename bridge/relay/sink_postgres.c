@@ -33,7 +33,9 @@ struct sink_postgres {
     struct journal_info info;
     struct pg *pg;
     int64_t last_sequence; /* head office's cursor */
-    struct buf events;     /* the batch as a JSON array */
+    int64_t through; /* the last batch's, whose events are delivered or parked by the time that … */
+    uint8_t through_hash[SHA256_SIZE]; /* … there is nothing more to deliver */
+    struct buf events;                 /* the batch as a JSON array */
 };
 
 static void format_number(int64_t number, char ret_text[static NUMBER_SIZE])
@@ -157,7 +159,7 @@ static enum delivery sink_postgres_attach(void *self, struct journal_reader *jou
     if (done == DELIVERY_DONE)
         done = agree(sink, journal, cursor, error);
     if (done == DELIVERY_DONE)
-        sink->last_sequence = *cursor;
+        sink->last_sequence = sink->through = *cursor;
     else if (done == DELIVERY_STOP)
         sink_postgres_detach(sink);
     return done;
@@ -173,25 +175,43 @@ struct part {
 static enum result sink_postgres_write_events(struct sink_postgres *sink, const struct batch *batch,
                                               const struct part *part)
 {
+    const char *separator = "[";
     buf_clear(&sink->events);
-    buf_append(&sink->events, "[", 1);
     for (size_t i = part->first; i < part->first + part->count; i++) {
         size_t index = batch->indexes[i];
-        buf_append(&sink->events, ",", i > part->first ? 1 : 0);
+        if (batch->outcomes[i] == DELIVERY_HELD)
+            continue;
+        buf_append_text(&sink->events, separator);
+        separator = ",";
         buf_append(&sink->events, journal_page_payload(batch->page, index),
                    batch->page->events[index].payload_size);
     }
-    buf_append(&sink->events, "]", 1);
+    buf_append_text(&sink->events, separator[0] == '[' ? "[]" : "]");
     return buf_result(&sink->events);
 }
 
-/* What the functions' own error codes mean to us. */
-static enum delivery sink_postgres_judge(const struct sink_postgres *sink, enum delivery done)
+/* Not about any event: the line, the login, resources, locks, the operator, the system, and TB001,
+ * after which attaching again compares the heads (PostgreSQL, appendix A). */
+static bool is_about_the_server(const char *sqlstate)
+{
+    static const char *const CLASSES[] = {"",   "08", "25", "28", "3D", "40",
+                                          "53", "55", "57", "58", "TB"};
+    for (size_t i = 0; i < ARRAY_LENGTH(CLASSES); i++)
+        if (strncmp(sqlstate, CLASSES[i], 2) == 0)
+            return true;
+    return false;
+}
+
+/* Whatever else the server says may be about one event, as a trigger's RAISE is: then the others
+ * get through. */
+static enum delivery classify_failure(const struct sink_postgres *sink, enum delivery done)
 {
     const char *sqlstate = pg_sqlstate(sink->pg);
     if (strcmp(sqlstate, "TB002") == 0)
         return DELIVERY_STOP;
-    return done; /* TB001 is DELIVERY_DOWN: attaching again compares the heads */
+    if (done == DELIVERY_DOWN && !is_about_the_server(sqlstate))
+        return DELIVERY_REFUSED;
+    return done;
 }
 
 /* Runs again what the server asks to be run again, then takes it for an outage: the events are not
@@ -205,7 +225,7 @@ static enum delivery run_again(struct sink_postgres *sink, const char *sql, size
     for (int tries = 1;; tries++) {
         enum delivery done = pg_run(sink->pg, sql, count, values, NULL, error);
         if (done != DELIVERY_TRANSIENT)
-            return done == DELIVERY_DONE ? done : sink_postgres_judge(sink, done);
+            return done == DELIVERY_DONE ? done : classify_failure(sink, done);
         if (tries == TRIES)
             return DELIVERY_DOWN;
         clock_sleep_ms(sink->options.clock, retry_next_ms(&retry, sink->random));
@@ -253,46 +273,85 @@ static struct part part_of(const struct batch *batch, size_t first, size_t count
     if (count >= left)
         return (struct part){first, left, batch->through, batch->through_hash};
     const struct journal_event *last = &batch->page->events[batch->indexes[first + count - 1]];
+    if (last->sequence >= batch->through) /* a probe has events from farther behind */
+        return (struct part){first, count, batch->through, batch->through_hash};
     return (struct part){first, count, last->sequence, last->hash};
 }
 
 static void mark(const struct batch *batch, const struct part *part, enum delivery outcome)
 {
     for (size_t i = part->first; i < part->first + part->count; i++)
-        batch->outcomes[i] = outcome;
+        if (batch->outcomes[i] != DELIVERY_HELD)
+            batch->outcomes[i] = outcome;
 }
 
-/* Refused data is closed in on by halving: what comes before it goes through, and it alone is
- * named. What comes after it is left for the next batch. */
+/* The later events of a rejected one's order are not offered. */
+static void hold_order(const struct batch *batch, size_t rejected)
+{
+    const struct journal_event *events = batch->page->events;
+    int64_t order_id = events[batch->indexes[rejected]].order_id;
+    for (size_t i = rejected + 1; order_id != 0 && i < batch->count; i++)
+        if (events[batch->indexes[i]].order_id == order_id)
+            batch->outcomes[i] = DELIVERY_HELD;
+}
+
+/* What goes through keeps the rest of the batch going; so many in a row that don't, end it. */
+enum { REJECTED_IN_A_ROW_MAX = 4 };
+
+/* How a batch goes on after a part of it. */
+struct progress {
+    size_t next, count; /* the next part */
+    bool is_past_rejected;
+    int rejected_in_a_row;
+};
+
+/* The part has been dealt with. Behind a rejected event the cursor stays, until the bridge has
+ * written down what becomes of that event. */
+static void go_on(struct progress *at, const struct part *part, size_t batch_count,
+                  bool is_rejected)
+{
+    at->next += part->count;
+    at->count = batch_count;
+    at->is_past_rejected |= is_rejected;
+    at->rejected_in_a_row = is_rejected ? at->rejected_in_a_row + 1 : 0;
+}
+
+/* Rejected data is closed in on by halving: everything else goes through, and it alone is named. */
 static void deliver_parts(struct sink_postgres *sink, const struct batch *batch, bool again,
                           struct delivery_report *ret_report)
 {
     struct delivery_report report = {.verdict = DELIVERY_DONE};
-    size_t next = 0, count = batch->count;
-    bool refused = false;
+    struct progress at = {.count = batch->count};
     do {
-        struct part part = part_of(batch, next, count);
-        enum delivery done = deliver_part(sink, batch, &part, again, &report.reason);
+        struct part part = part_of(batch, at.next, at.count);
+        enum delivery done =
+            deliver_part(sink, batch, &part, again || at.is_past_rejected, &report.reason);
         if (done == DELIVERY_REFUSED && part.count > 1) {
-            count = part.count / 2;
+            at.count = part.count / 2;
             continue;
         }
-        refused = done == DELIVERY_REFUSED && part.count == 1;
-        if (refused)
+        if (done == DELIVERY_REFUSED)
             report.refusal = report.reason;
-        if (done == DELIVERY_DONE || refused)
+        if (done == DELIVERY_DONE || (done == DELIVERY_REFUSED && part.count == 1)) {
             mark(batch, &part, done);
-        else
+            if (done == DELIVERY_REFUSED)
+                hold_order(batch, part.first);
+            go_on(&at, &part, batch->count, done == DELIVERY_REFUSED);
+        } else {
             report.verdict = done == DELIVERY_REFUSED ? DELIVERY_DOWN : done;
-        next += part.count;
-    } while (report.verdict == DELIVERY_DONE && !refused && next < batch->count);
+        }
+    } while (report.verdict == DELIVERY_DONE && at.next < batch->count &&
+             at.rejected_in_a_row < REJECTED_IN_A_ROW_MAX);
     *ret_report = report;
 }
 
 static void sink_postgres_deliver(void *self, const struct batch *batch,
                                   struct delivery_report *ret_report)
 {
-    deliver_parts(self, batch, false, ret_report);
+    struct sink_postgres *sink = self;
+    sink->through = batch->through;
+    memcpy(sink->through_hash, batch->through_hash, sizeof sink->through_hash);
+    deliver_parts(sink, batch, false, ret_report);
 }
 
 static void resend(void *self, const struct batch *batch, struct delivery_report *ret_report)
@@ -303,10 +362,18 @@ static void resend(void *self, const struct batch *batch, struct delivery_report
 static enum delivery sink_postgres_idle(void *self, struct error *error)
 {
     struct sink_postgres *sink = self;
-    if (pg_is_alive(sink->pg))
+    const struct part nothing = {.through = sink->through, .hash = sink->through_hash};
+    if (!pg_is_alive(sink->pg)) {
+        error_write(error, "the connection was lost");
+        return DELIVERY_DOWN;
+    }
+    if (sink->through <= sink->last_sequence)
         return DELIVERY_DONE;
-    error_write(error, "the connection was lost");
-    return DELIVERY_DOWN;
+    /* Over the rejected events at the journal's end, which are parked by now. */
+    buf_clear(&sink->events);
+    buf_append_text(&sink->events, "[]");
+    enum delivery done = take_part(sink, &nothing, error);
+    return done == DELIVERY_DONE ? DELIVERY_DONE : DELIVERY_DOWN;
 }
 
 static void sink_postgres_break_off(void *self)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/db.h"
@@ -94,6 +95,14 @@ static enum result try_bridge(struct journal_reader *journal, const char *path, 
     return result;
 }
 
+/* What a stranger left half done isn't taken back for him: a rollback journal may name any file to
+ * be removed. */
+static bool is_own_file(const char *path)
+{
+    struct stat file;
+    return lstat(path, &file) == 0 && S_ISREG(file.st_mode) && file.st_uid == geteuid();
+}
+
 /* The bridge writes often, and each time keeps readers out for a flush. One that was killed may
  * have left a write half done, which takes a writer to take back. */
 static enum result read_bridge(struct journal_reader *journal, const char *bridge_dir,
@@ -103,10 +112,10 @@ static enum result read_bridge(struct journal_reader *journal, const char *bridg
     snprintf(path, sizeof path, "%s/bridge.db", bridge_dir);
     if (access(path, F_OK) != 0)
         return RESULT_OK;
-    enum result result = try_bridge(journal, path, DB_READER, delivery_status, error);
+    enum result result = try_bridge(journal, path, DB_UNTRUSTED, delivery_status, error);
     for (int tries = 1; result == RESULT_BUSY && tries < BUSY_TRIES; tries++)
-        result = try_bridge(journal, path, DB_READER, delivery_status, error);
-    if (result == RESULT_DENIED)
+        result = try_bridge(journal, path, DB_UNTRUSTED, delivery_status, error);
+    if (result == RESULT_DENIED && is_own_file(path))
         result = try_bridge(journal, path, DB_SHARED, delivery_status, error);
     return result;
 }
@@ -139,7 +148,8 @@ static bool is_bridge_running(const char *bridge_dir)
     char path[PATH_SIZE];
     struct flock lock = whole_file();
     lock_path(bridge_dir, path);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    /* A pipe in its place is opened at once, and bears no lock. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     if (descriptor < 0)
         return false;
     lock.l_type = F_RDLCK;
@@ -154,7 +164,7 @@ enum result delivery_status_lock_bridge(const char *bridge_dir, int *ret_descrip
     char path[PATH_SIZE];
     struct flock lock = whole_file();
     lock_path(bridge_dir, path);
-    int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (descriptor < 0)
         return error_set_errno(error, RESULT_DENIED, "can't open %s", path);
     if (fcntl(descriptor, F_OFD_SETLK, &lock) != 0) {

@@ -1,5 +1,6 @@
 #include "core/journal/journal_reader.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,17 @@ void journal_page_done(struct journal_page *page)
     buf_done(&page->bytes);
     free(page->events);
     *page = (struct journal_page){0};
+}
+
+void journal_page_drop(struct journal_page *page, size_t count)
+{
+    assert(count <= page->count);
+    size_t bytes = count < page->count ? page->events[count].payload_at : page->bytes.size;
+    page->count -= count;
+    memmove(page->events, page->events + count, page->count * sizeof *page->events);
+    for (size_t i = 0; i < page->count; i++)
+        page->events[i].payload_at -= bytes;
+    buf_drop_front(&page->bytes, bytes);
 }
 
 const char *journal_page_payload(const struct journal_page *page, size_t index)
@@ -213,16 +225,15 @@ static bool is_full(const struct journal_page *page)
     return page->count == page->capacity || page->bytes.size + PAYLOAD_SLACK >= page->bytes.limit;
 }
 
-enum result journal_reader_page(struct journal_reader *reader, int64_t after, int64_t through,
-                                struct journal_page *page, struct error *error)
+/* Adds the events after `after`, up to and with `through`, to the page. */
+static enum result fill_page(struct journal_reader *reader, int64_t after, int64_t through,
+                             struct journal_page *page, struct error *error)
 {
     struct statement *select = reader->statements[READER_PAGE];
     bool row = true;
-    page->count = 0;
-    buf_clear(&page->bytes);
     statement_bind_int(select, 1, after + 1); /* "> after" would look at the page of `after` too */
     statement_bind_int(select, 2, through);
-    statement_bind_int(select, 3, (int64_t)page->capacity);
+    statement_bind_int(select, 3, (int64_t)(page->capacity - page->count));
     enum result result = statement_step(select, &row, error);
     while (result == RESULT_OK && row && !is_full(page)) {
         result = take_event(page, select, error);
@@ -231,6 +242,23 @@ enum result journal_reader_page(struct journal_reader *reader, int64_t after, in
     }
     statement_reset(select);
     return result == RESULT_CORRUPT && page->count > 0 ? RESULT_OK : result;
+}
+
+enum result journal_reader_page(struct journal_reader *reader, int64_t after, int64_t through,
+                                struct journal_page *page, struct error *error)
+{
+    page->count = 0;
+    buf_clear(&page->bytes);
+    return fill_page(reader, after, through, page, error);
+}
+
+enum result journal_reader_extend(struct journal_reader *reader, struct journal_page *page,
+                                  struct error *error)
+{
+    assert(page->count > 0);
+    if (is_full(page))
+        return RESULT_OK;
+    return fill_page(reader, page->events[page->count - 1].sequence, INT64_MAX, page, error);
 }
 
 enum result journal_reader_skip(struct journal_reader *reader, int64_t after, int64_t *ret_sequence,

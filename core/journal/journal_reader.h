@@ -45,6 +45,9 @@ MUST_CHECK enum result journal_page_init(struct journal_page *page, size_t capac
                                          size_t bytes_max);
 void journal_page_done(struct journal_page *page);
 
+/* Forgets the first `count` events. */
+void journal_page_drop(struct journal_page *page, size_t count);
+
 /* NUL-terminated JSON, as it goes to head office. */
 const char *journal_page_payload(const struct journal_page *page, size_t index);
 
@@ -75,6 +78,11 @@ MUST_CHECK enum result journal_reader_hash(struct journal_reader *reader, int64_
 MUST_CHECK enum result journal_reader_page(struct journal_reader *reader, int64_t after,
                                            int64_t through, struct journal_page *page,
                                            struct error *error);
+
+/* Adds to the page, which isn't empty, the events behind its last one, as far as there is room and
+ * they can be read. */
+MUST_CHECK enum result journal_reader_extend(struct journal_reader *reader,
+                                             struct journal_page *page, struct error *error);
 
 /* The first sequence after `after` whose event can be read, where the one right behind it can't.
  * RESULT_NOT_FOUND if there is none up to the last. */

@@ -59,7 +59,7 @@ enum result parked_list_read(const char *bridge_dir, struct parked_list *ret_lis
     snprintf(path, sizeof path, "%s/bridge.db", bridge_dir);
     if (access(path, F_OK) != 0)
         return RESULT_OK;
-    enum result result = db_open(path, DB_READER, &bridge, error);
+    enum result result = db_open(path, DB_UNTRUSTED, &bridge, error);
     if (result == RESULT_OK)
         result = db_query_int(bridge, "PRAGMA user_version", &version, error);
     if (result == RESULT_OK && version > 0)

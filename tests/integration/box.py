@@ -115,6 +115,17 @@ class Wire:
         self.received += data
         return len(data)
 
+    def wait_until_read(self):
+        """Until the box has taken what was sent out of the kernel's hands."""
+        ends = [f":{end[1]:04X}" for end in (self.socket.getpeername(), self.socket.getsockname())]
+
+        def is_read():
+            rows = [line.split() for line in
+                    pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            return any(row[1].endswith(ends[0]) and row[2].endswith(ends[1]) and row[9] != "0"
+                       and row[4].endswith(":00000000") for row in rows)
+        wait_until(is_read, what="the box's reading")
+
     def close(self):
         self.socket.close()
 

@@ -139,6 +139,16 @@ class Bridge(Program):
             return all(sink.get(key) == value for key, value in members.items()) and sink
         return wait_until(find, seconds, f"{name} with {members}")
 
+    def outages(self, sink):
+        """How often the sink has gone down since the last start. While a peer is away for a moment
+        only, its state may be "running" again before anybody asks; the log keeps what was."""
+        return sum((line["sink"], line["state"]) == (sink, "down")
+                   for line in self.log_events("sink.state"))
+
+    def wait_for_outage(self, sink, before):
+        """Waits until there have been more than `before`."""
+        wait_until(lambda: self.outages(sink) > before, what=f"an outage of {sink}")
+
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1]
         user, system = fields.split()[11:13]
@@ -287,8 +297,10 @@ def check_orders(office, data_dir, events, refused):
 
 def check_device(office, events):
     """Head office's cursor is at the journal's head, with its hash."""
-    rows = office.query("SELECT last_sequence, upper(encode(chain_head, 'hex')) FROM devices")
-    assert rows == [[str(events[-1].sequence), events[-1].hash]]
+    head = [[str(events[-1].sequence), events[-1].hash]]
+    wait_until(lambda: office.query(
+        "SELECT last_sequence, upper(encode(chain_head, 'hex')) FROM devices") == head,
+        what="head office's cursor")
 
 
 def check_message(message, event):

@@ -18,6 +18,8 @@ from bridge import assert_all_arrived
 from bridge import open_office
 from bridge import open_till
 from bridge import read_events
+from bridge import settings_of
+from bridge import run_bridge
 from bridge import seed
 from bridge import status_of
 from bridge_soak import lines_to
@@ -25,6 +27,8 @@ from bridge_soak import running
 from central import TAP
 from fault_proxy import DOWN
 from fault_proxy import UP
+from test_bridge_broker import let_one_through
+from test_bridge_broker import unbind_all
 
 DEADLINE_SECONDS = 15  # after which a peer that says nothing is given up
 MARGIN_SECONDS = 5
@@ -335,15 +339,17 @@ def tell_dead_letter_first(scene):
     with running(scene.bridge):
         scene.assert_all_arrived()
         office.api("DELETE", f"/queues/{office.name}/order.failed")
-        for queue in (TAP, "notification.order.queue"):
-            office.unbind("order.created", queue)
+        unbind_all(office, "order.created")
         assert scene.box.sell().status == 201
-        scene.bridge.wait_for_event("dead_letter.refused")
         refused = len(read_events(scene.box.data_dir))
+        let_one_through(scene.box)
+        scene.bridge.wait_for_event("dead_letter.refused")
         scene.lines["rabbitmq"].refuse()
         scene.lines["rabbitmq"].cut()
         scene.bridge.wait_for_sink("rabbitmq", 20, breaker="open")
         time.sleep(DEAD_LETTER_SECONDS)
+        office.allow(office.rabbit.user)
+        assert run_bridge("topology", environment=settings_of(office)).returncode == 0
         scene.lines["rabbitmq"].accept()
         wait_until(lambda: office.queue_length("order.failed") == 1, 10, "the dead letter")
         scene.till.trade(10)

@@ -21,6 +21,7 @@ from bridge import run_bridge
 from bridge import settings_of
 from central import connected
 from test_bridge_broker import FAILED
+from test_bridge_broker import let_one_through
 from test_bridge_broker import open_parked
 from test_bridge_broker import unbind_all
 
@@ -32,6 +33,7 @@ def refused(box, office, make_bridge):
     assert_all_arrived(bridge, office, open_till(box).trade(3))
     unbind_all(office, "order.created")
     order_id = box.sell(user_id=7).json["id"]
+    let_one_through(box)
     wait_until(lambda: open_parked(bridge), what="the refusal")
     assert box.orders("POST", f"/orders/{order_id}/cancel").status == 200
     wait_until(lambda: len(open_parked(bridge)) == 2, what="the cancellation behind it")
@@ -130,6 +132,7 @@ def test_a_range_is_sent_again_and_changes_nothing_at_head_office(refused, offic
     bridge, _, sequences = refused
     before = office.query("SELECT * FROM event_logs ORDER BY sequence")
     orders = office.query("SELECT * FROM orders ORDER BY order_id")
+    office.bind("order.created")
     code, lines = ask(bridge, "replay", "--from", "1", "--to", "3")
     assert code == 0 and sorted(line["sequence"] for line in lines) == [1, 1, 2, 2, 3, 3]
     assert office.query("SELECT * FROM event_logs ORDER BY sequence") == before

@@ -24,6 +24,7 @@ from service import declare_topology
 from service import stock_of
 from service import wait_for_stock
 from service import wait_until_taken
+from test_bridge_broker import let_one_through
 
 FAILED = "order.failed"
 INVENTORY, NOTIFICATION = "inventory.order.queue", "notification.order.queue"
@@ -170,6 +171,7 @@ def test_a_box_speaks_for_itself(make_box, guarded, tills, start, make_bridge, t
         guarded.unbind("order.created", queue)
     box.sell()
     refused = len(read_events(box.data_dir))
+    let_one_through(box)
     wait_until(lambda: read_parked(box.data_dir, "rabbitmq").get(refused, {"dead_lettered": 0})
                ["dead_lettered"], 10, "the dead letter of a parked event")
     for queue in (INVENTORY, NOTIFICATION):

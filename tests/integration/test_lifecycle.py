@@ -104,13 +104,21 @@ def test_a_stop_under_load_keeps_exactly_what_it_answered(shop, number):
     assert sold_to(shop) == sorted(sellers.acknowledged)
 
 
+def takes_nobody(port):
+    try:
+        Wire(port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_a_request_that_has_begun_before_the_stop_is_answered(shop):
     data = request_bytes("POST", "/orders", SALE)
     with Wire(shop.orders_port) as wire:
         wire.send(data[:-10])
-        time.sleep(0.1)
+        wire.wait_until_read()
         shop.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        wait_until(lambda: takes_nobody(shop.orders_port), what="the stop")
         wire.send(data[-10:])
         answer = wire.answer()
         assert answer.status == 201
@@ -122,7 +130,7 @@ def test_a_request_that_has_begun_before_the_stop_is_answered(shop):
 def test_a_request_that_never_ends_does_not_stop_the_stop(shop):
     with Wire(shop.orders_port) as wire:
         wire.send(request_bytes("POST", "/orders", SALE)[:-10])
-        time.sleep(0.1)
+        wire.wait_until_read()
         assert shop.stop(timeout=10) == 0
     assert sold_to(shop) == []
 

@@ -25,6 +25,8 @@ from roles import operators_commands
 from service import Publisher
 from service import Service
 from service import declare_topology
+from test_bridge_broker import let_one_through
+from test_bridge_broker import unbind_all
 
 OVER_SECONDS = 30
 RECOVERY_SECONDS = 5
@@ -114,14 +116,13 @@ def test_a_peer_is_down_and_its_breaker_open(peer, shop, operator, office):
 
 def test_events_are_parked(shop, operator, office):
     till, bridge = shop
-    queues = ("inventory.order.queue", "notification.order.queue")
-    for queue in queues:
-        office.unbind("order.created", queue)
+    unbind_all(office, "order.created")
     till.trade(1)
+    let_one_through(till.box)
     wait_until(lambda: bridge.sink("rabbitmq")["parked"], 20, "a parked event")
     assert "order.created" in operator.look("Events are parked")
     assert not operator.is_over("Events are parked")
-    for queue in queues:
+    for queue in ("inventory.order.queue", "notification.order.queue"):
         office.bind("order.created", queue)
     operator.do("Events are parked")
     operator.wait_until_over("Events are parked")

@@ -295,6 +295,7 @@ def interrupt(tree):
     """Begins, and is broken off after some requests."""
     broken = tree / "tmp/broken"
     broken.mkdir()
+    broken.chmod(0o777)  # curl runs as the box's user
     (broken / "curl").write_text("#!/bin/sh\necho >>/tmp/broken/calls\n"
                                  "[ $(wc -l </tmp/broken/calls) -le 4 ] && exec /usr/bin/curl \"$@\"\n"
                                  "exit 22\n")
@@ -302,6 +303,38 @@ def interrupt(tree):
     done = tree.run("tillbox-start-over", "till-1b", check=False,
                     PATH="/tmp/broken:/usr/sbin:/usr/bin:/sbin:/bin")
     assert done.returncode == 1 and "run me again" in done.stderr
+
+
+def replaced(path, text):
+    """Writes a file anew, as its owner would, and gives back what it held."""
+    before = path.read_bytes()
+    path.write_bytes(text)
+    return before
+
+
+def test_what_lies_in_the_box_s_folder_gives_nobody_root(tree, lost):
+    """Whoever owns the folder writes into its files what he likes; root runs none of it."""
+    stop_box(tree)
+    mark = tree / "root/pwned"
+    through = tree / "var/lib/tillbox/restored-through"
+    rest = through.read_bytes().split(b"\n", 1)[1]
+    for hostile in (b"0 OR writefile('/root/pwned', 'x')", b"0; SELECT writefile('/root/pwned', 'x')",
+                    b".shell touch /root/pwned", b"$(touch /root/pwned)", b""):
+        before = replaced(through, hostile + b"\n" + rest)
+        assert "isn't a number" in refusal(tree)
+        through.write_bytes(before)
+    for hostile in ("x@/;e touch /root/pwned\n#", "x/w /root/pwned", "../../etc"):
+        journal = tree / "var/lib/tillbox/journal.db"
+        before = journal.read_bytes()
+        tree.run("sqlite3", "/var/lib/tillbox/journal.db",
+                 f"UPDATE meta SET device_id = '{hostile}'")
+        done = tree.run("tillbox-start-over", "till-1b", check=False)
+        assert done.returncode == 1, done
+        journal.write_bytes(before)
+    assert not mark.exists()
+    assert not list((tree / "var/lib/tillbox").glob("closed-*"))
+    start_box(tree)
+    wait_until(lambda: has_stopped(tree), 15, "a bridge that has stopped")
 
 
 def what_counts(order):
@@ -360,3 +393,15 @@ def test_each_ends_within_two_seconds_and_says_so(central, box, tree):
         started = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - started < STOP_SECONDS
+
+
+def test_a_link_in_the_box_s_folder_leads_root_nowhere(tree, lost, backup):
+    stop_box(tree)
+    target = tree / "etc/tillbox/appliance.conf"
+    before = target.read_text()
+    through = tree / "var/lib/tillbox/restored-through"
+    through.unlink(missing_ok=True)
+    through.symlink_to("/etc/tillbox/appliance.conf")
+    tree.run("tillbox-restore", backup)
+    assert target.read_text() == before
+    assert not through.is_symlink() and through.read_text().splitlines()[0].isdigit()

@@ -77,6 +77,9 @@ static void fake_deliver(void *self, const struct batch *batch, struct delivery_
     for (size_t i = 0; i < end; i++) {
         int64_t sequence = batch->page->events[batch->indexes[i]].sequence;
         enum delivery answer = fake->answers[sequence];
+        if (fake->answer_to_all != DELIVERY_PENDING)
+            answer = fake->answer_to_all;
+        fake->offered[sequence]++;
         if (answer == DELIVERY_PENDING)
             take(fake, sequence);
         if (!fault || !fault->is_answer_lost)

@@ -34,6 +34,8 @@ struct fake_sink {
     int taken[FAKE_SINK_EVENTS_MAX];                /* how often, by sequence */
     int dead_lettered[FAKE_SINK_EVENTS_MAX];        /* likewise */
     enum delivery answers[FAKE_SINK_EVENTS_MAX];    /* what each event gets; 0: it is taken */
+    enum delivery answer_to_all;                    /* in place of these; 0: none */
+    int offered[FAKE_SINK_EVENTS_MAX];              /* how often, by sequence */
     int64_t order_of_arrival[FAKE_SINK_EVENTS_MAX]; /* sequences, the first time of each */
     size_t arrivals;
     int64_t peer_cursor;               /* what attach says; -1: as the bridge has it */

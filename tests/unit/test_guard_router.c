@@ -55,8 +55,9 @@ static int set_up(UNUSED void **state)
     api.committer = fixture.committer;
     api.disk = fixture.disk;
     assert_ok(integrity_start(fixture.folder.path, true, &api.integrity, NULL));
-    assert_ok(accounts_new(&api.accounts));
-    accounts_refresh(api.accounts, fixture.folder.path, fixture.folder.path);
+    const struct accounts_options accounts = {
+        .data_dir = fixture.folder.path, .bridge_dir = fixture.folder.path, .clock = &clock_system};
+    assert_ok(accounts_start(&accounts, &api.accounts, NULL));
     assert_ok(history_new(fixture.folder.path, FIXTURE_NOW_MS, &api.history, NULL));
     start_service(ORDERS, SERVICE_ORDERS, "127.0.0.1");
     start_service(INVENTORY, SERVICE_INVENTORY, "127.0.0.1");
@@ -71,7 +72,7 @@ static int tear_down(UNUSED void **state)
         sha256_free(api.hashers[i]);
     }
     integrity_stop(api.integrity);
-    accounts_free(api.accounts);
+    accounts_stop(api.accounts);
     history_free(api.history);
     fixture_done(&fixture);
     return 0;

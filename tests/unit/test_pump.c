@@ -237,6 +237,54 @@ static void what_the_peer_rejects_is_parked_and_dead_lettered(UNUSED void **stat
     assert_int_equal(peer.dead_lettered[10], 0);
 }
 
+/* A whole night in which the broker nacks, or returns, whatever comes. */
+static void what_hits_every_event_alike_is_an_outage(UNUSED void **state)
+{
+    static const enum delivery ANSWERS[] = {DELIVERY_TRANSIENT, DELIVERY_REFUSED};
+    sell();
+    for (size_t i = 0; i < ARRAY_LENGTH(ANSWERS); i++) {
+        forget_deliveries();
+        fake_sink_init(&peer, PAGE_EVENTS);
+        peer.answer_to_all = ANSWERS[i];
+        begin(false);
+        for (int steps = 0; steps < STEPS_MAX; steps++)
+            step();
+        assert_int_equal(row().parked, 0);
+        assert_int_equal(row().state, SINK_DOWN);
+        assert_int_not_equal(row().breaker, BREAKER_CLOSED);
+        assert_non_null(strstr(row().last_error, "by the test"));
+        assert_in_range(peer.offered[2], 1, STEPS_MAX / 4); /* a probe now and then, not a page */
+        peer.answer_to_all = DELIVERY_PENDING;
+        int64_t healed_ms = clock_monotonic_ms(&fixture.clock.clock);
+        while (peer.arrivals == 0)
+            step();
+        assert_in_range(clock_monotonic_ms(&fixture.clock.clock) - healed_ms, 0, 5000);
+        run_until_idle();
+        assert_all_arrived(1);
+        end_pump();
+    }
+}
+
+/* It may be the event, and it may be the peer: that shows when the next one gets through. */
+static void an_event_that_waits_alone_is_parked_when_the_next_gets_through(UNUSED void **state)
+{
+    sell();
+    begin(false);
+    run_until_idle();
+    peer.answers[EVENTS + 1] = DELIVERY_REFUSED;
+    assert_int_equal(request_do_once(request_order(&fixture, 7, 1, 1)), 201);
+    for (int steps = 0; steps < 200; steps++)
+        step();
+    assert_int_equal(row().parked, 0);
+    assert_int_equal(row().state, SINK_DOWN);
+    assert_int_equal(request_do_once(request_order(&fixture, 7, 1, 1)), 201);
+    run_until_idle();
+    assert_int_equal(peer.taken[EVENTS + 2], 1);
+    assert_int_equal(row().parked_open, 1);
+    assert_int_equal(row().state, SINK_RUNNING);
+    assert_int_equal(row().cursor, EVENTS + 2);
+}
+
 static void what_is_nacked_has_three_tries(UNUSED void **state)
 {
     sell();
@@ -520,6 +568,8 @@ int main(int argc, char **argv)
         TEST(what_arrived_though_the_answer_was_lost_is_sent_again),
         TEST(an_outage_is_written_down_with_its_reason),
         TEST(what_the_peer_rejects_is_parked_and_dead_lettered),
+        TEST(what_hits_every_event_alike_is_an_outage),
+        TEST(an_event_that_waits_alone_is_parked_when_the_next_gets_through),
         TEST(what_is_nacked_has_three_tries),
         TEST(a_dead_letter_that_fails_is_sent_again),
         TEST(a_dead_letter_that_nobody_takes_is_tried_now_and_then),
