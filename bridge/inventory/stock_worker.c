@@ -4,19 +4,15 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "core/worker.h"
 
 struct stock_worker {
     struct pg_options postgres;
-    pthread_t thread;
     struct latch stopping;
-
-    pthread_mutex_t lock; /* what follows */
-    pthread_cond_t wake;
-    struct stock_request *queue[STOCK_WORKER_QUEUE_MAX]; /* a ring */
-    size_t first, count;
+    struct worker *worker;
+    pthread_mutex_t lock; /* of the breaker */
     struct breaker breaker;
-
-    struct pg *pg; /* the thread's own */
+    struct pg *pg; /* the worker's thread's own */
 };
 
 static int64_t stock_worker_now_ms(const struct stock_worker *worker)
@@ -58,8 +54,10 @@ static bool stock_worker_ask(struct stock_worker *worker, struct stock_request *
     return there;
 }
 
-static void answer(struct stock_worker *worker, struct stock_request *request)
+static void answer(void *context, UNUSED size_t thread, void *item)
 {
+    struct stock_worker *worker = context;
+    struct stock_request *request = item;
     uint64_t generation = 0;
     pthread_mutex_lock(&worker->lock);
     enum result admitted =
@@ -76,43 +74,9 @@ static void answer(struct stock_worker *worker, struct stock_request *request)
     http_exchange_resume(request->exchange);
 }
 
-/* NULL when it is time to stop and nothing waits. */
-static struct stock_request *next_request(struct stock_worker *worker)
-{
-    struct stock_request *request = NULL;
-    pthread_mutex_lock(&worker->lock);
-    while (worker->count == 0 && !latch_is_raised(&worker->stopping))
-        clock_wait(worker->postgres.clock, &worker->wake, &worker->lock, CLOCK_FOREVER_NS);
-    if (worker->count > 0) {
-        request = worker->queue[worker->first];
-        worker->first = (worker->first + 1) % STOCK_WORKER_QUEUE_MAX;
-        worker->count--;
-    }
-    pthread_mutex_unlock(&worker->lock);
-    return request;
-}
-
-static void *stock_worker_run(void *context)
-{
-    struct stock_worker *worker = context;
-    struct stock_request *request;
-    while ((request = next_request(worker)) != NULL)
-        answer(worker, request);
-    pg_close(worker->pg);
-    return NULL;
-}
-
 enum result stock_worker_submit(struct stock_worker *worker, struct stock_request *request)
 {
-    enum result result = RESULT_BUSY;
-    pthread_mutex_lock(&worker->lock);
-    if (worker->count < STOCK_WORKER_QUEUE_MAX && !latch_is_raised(&worker->stopping)) {
-        worker->queue[(worker->first + worker->count++) % STOCK_WORKER_QUEUE_MAX] = request;
-        result = RESULT_OK;
-    }
-    pthread_mutex_unlock(&worker->lock);
-    pthread_cond_signal(&worker->wake);
-    return result;
+    return worker_submit(worker->worker, request);
 }
 
 enum breaker_state stock_worker_breaker(struct stock_worker *worker)
@@ -123,17 +87,7 @@ enum breaker_state stock_worker_breaker(struct stock_worker *worker)
     return state;
 }
 
-void stock_worker_free(struct stock_worker *worker)
-{
-    if (!worker)
-        return;
-    pthread_cond_destroy(&worker->wake);
-    pthread_mutex_destroy(&worker->lock);
-    latch_done(&worker->stopping);
-    free(worker);
-}
-
-enum result stock_worker_start(const struct pg_options *postgres, struct stock_worker **ret_desk,
+enum result stock_worker_start(const struct pg_options *postgres, struct stock_worker **ret_worker,
                                struct error *error)
 {
     static const struct breaker_options BREAKER = {.trip_after = STOCK_WORKER_TRIP_AFTER,
@@ -149,12 +103,17 @@ enum result stock_worker_start(const struct pg_options *postgres, struct stock_w
     worker->postgres.break_off = &worker->stopping;
     breaker_init(&worker->breaker, &BREAKER);
     pthread_mutex_init(&worker->lock, NULL);
-    pthread_cond_init(&worker->wake, NULL);
-    if (pthread_create(&worker->thread, NULL, stock_worker_run, worker) != 0) {
+    const struct worker_options options = {.threads = 1,
+                                           .queue_max = STOCK_WORKER_QUEUE_MAX,
+                                           .work = answer,
+                                           .context = worker,
+                                           .clock = worker->postgres.clock};
+    enum result result = worker_start(&options, &worker->worker, error);
+    if (result != RESULT_OK) {
         stock_worker_free(worker);
-        return error_set(error, RESULT_NO_MEMORY, "the stock worker's thread doesn't start");
+        return result;
     }
-    *ret_desk = worker;
+    *ret_worker = worker;
     return RESULT_OK;
 }
 
@@ -162,9 +121,18 @@ void stock_worker_stop(struct stock_worker *worker)
 {
     if (!worker)
         return;
-    pthread_mutex_lock(&worker->lock);
     latch_raise(&worker->stopping);
-    pthread_mutex_unlock(&worker->lock);
-    pthread_cond_broadcast(&worker->wake);
-    pthread_join(worker->thread, NULL);
+    worker_close(worker->worker);
+    pg_close(worker->pg);
+    worker->pg = NULL;
+}
+
+void stock_worker_free(struct stock_worker *worker)
+{
+    if (!worker)
+        return;
+    worker_free(worker->worker);
+    pthread_mutex_destroy(&worker->lock);
+    latch_done(&worker->stopping);
+    free(worker);
 }

@@ -17,16 +17,16 @@ struct stock_worker;
 
 /* The options are copied; their deadline is STOCK_WORKER_DEADLINE_MS. */
 MUST_CHECK enum result stock_worker_start(const struct pg_options *postgres,
-                                          struct stock_worker **ret_desk, struct error *error);
+                                          struct stock_worker **ret_worker, struct error *error);
 
-/* Takes over a request whose exchange is deferred, and resumes that. RESULT_BUSY: nothing happened.
- */
+/* Takes over a request whose exchange is deferred, and resumes that. RESULT_BUSY, RESULT_CLOSED:
+ * nothing happened. */
 MUST_CHECK enum result stock_worker_submit(struct stock_worker *worker,
                                            struct stock_request *request);
 
 enum breaker_state stock_worker_breaker(struct stock_worker *worker);
 
-/* Breaks off the call under way and answers 503 to all that wait; from now on every request is
+/* Cancels the call under way and answers 503 to all that wait; from now on every request is
  * refused. */
 void stock_worker_stop(struct stock_worker *worker);
 
