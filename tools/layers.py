@@ -211,6 +211,28 @@ def check_statics(root, paths):
                 yield f"{path}:{line}: {found[1]}() is also a static function of {first}"
 
 
+COVERED = "tests/unit/covered.txt"
+
+
+def check_tests(root, paths):
+    """Each module has a unit test, or a line of the list that says which test covers it."""
+    if not (root / COVERED).exists():
+        return
+    listed = {}
+    for number, line in enumerate((root / COVERED).read_text(encoding="utf-8").split("\n"), 1):
+        if line and not line.startswith("#"):
+            module, _, test = line.partition(": ")
+            listed[module] = number
+            if not (root / module).exists() or not (root / test).exists():
+                yield f"{COVERED}:{number}: {module} or {test} isn't there"
+    for path in paths:
+        own = root / "tests" / "unit" / f"test_{pathlib.Path(path).stem}.c"
+        if path.endswith(".c") and not own.exists() and path not in listed:
+            yield f"{path}:1: has no unit test, and no line in {COVERED}"
+        if own.exists() and path in listed:
+            yield f"{COVERED}:{listed[path]}: {path} has a unit test of its own"
+
+
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     folders = [folder for what, _ in rows("folder") for folder in what]
@@ -219,6 +241,7 @@ def main():
     violations = [message for path in paths for message in check_file(root, path)]
     violations += check_cycles(root, paths)
     violations += check_statics(root, paths)
+    violations += check_tests(root, paths)
     for message in violations:
         print(message)
     if not paths:

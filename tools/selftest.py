@@ -116,6 +116,8 @@ PLANTS = [
           r'core/planted\.c:1: pthread_cond_timedwait\(\) is called only in core/clock\.c'),
     Plant("layers-static", "appliance/planted.c", None, "static void end_senders(int left)\n{\n}\n",
           LAYERS, r'end_senders\(\) is also a static function of '),
+    Plant("layers-untested", "appliance/planted.c", None, "\n", LAYERS,
+          r'appliance/planted\.c:1: has no unit test, and no line in'),
     Plant("layers-way-round", "core/planted.c", None, '#include "core/../appliance/order.h"\n',
           LAYERS, r'core/planted\.c:1: core/ may include only from core/, not'),
     Plant("layers-pure-own", "core/utf8.c", '#include "core/utf8.h"',
