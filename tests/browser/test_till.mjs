@@ -165,6 +165,7 @@ shopTest('markup in names, codes and reasons stays text', async ({ box, page }) 
 
 shopTest('a receipt on paper is the receipt alone', async ({ page }) => {
   await sell(page, 'Espresso');
+  await receiptNumber(page);
   await page.evaluate(() => { window.print = () => { window.printed = true; }; });
   await page.keyboard.press('F9');
   assert.equal(await page.evaluate(() => window.printed), true);

@@ -220,8 +220,8 @@ def ask_what_belongs_to_no_operation(record, box):
                         f"GET /livez HTTP/1.1\r\n{host}no colon\r\n\r\n"],
         "absurd Content-Length":
             [f"POST /orders HTTP/1.1\r\n{host}Content-Length: {'9' * 30}\r\n\r\n"],
-        "long request line": [f"GET /livez?{'x' * 20000} HTTP/1.1\r\n{host}\r\n"],
-        "large headers": [f"GET /livez HTTP/1.1\r\n{host}X-Large: {'x' * 20000}\r\n\r\n"],
+        "long request line": [f"GET /livez?{'x' * 60000} HTTP/1.1\r\n{host}\r\n"],
+        "large headers": [f"GET /livez HTTP/1.1\r\n{host}X-Large: {'x' * 60000}\r\n\r\n"],
         "unknown HTTP version": [f"GET /livez HTTP/2.0\r\n{host}\r\n"],
     }
     for row in CONTRACT.document["x-other-answers"]:

@@ -101,8 +101,8 @@ def test_a_webhook_is_signed_and_says_which_event_it_is(office, notify, receiver
     assert body["event_id"] == sale["event_id"]
     assert body["items"] == sale["data"]["items"]
     assert (body["kind"], body["order_id"], body["total"]) == ("order_confirmation", 8, 400)
-    assert (body["total_text"], body["occurred_at"]) == ("4.00", sale["occurred_at"])
-    assert "3 x product 1 at 1.00\n1 x product 2 at 1.00" in body["text"]
+    assert (body["total_text"], body["occurred_at"]) == ("4.00 EUR", sale["occurred_at"])
+    assert "3 x product 1 at 1.00 EUR\n1 x product 2 at 1.00 EUR" in body["text"]
     assert body["subject"] == "Your order 8"
 
 
@@ -352,7 +352,7 @@ def test_templates_of_ones_own(office, notify, mail_certificates, tmp_path):
     message, = server.messages
     assert message["Subject"] == \
         "D\u00fcrfen wir 2 \u2713 \u2013 auf Wiedersehen im Laden harbour \u263a"
-    assert message.get_content() == "{5} 2 x product 1 at 1.00\n"
+    assert message.get_content() == "{5} 2 x product 1 at 1.00 EUR\n"
     assert max(len(line) for line in message.raw.split(b"\r\n")) <= 78
 
 
