@@ -21,7 +21,7 @@
 
 enum {
     TICK_MS = 1000,
-    RETIRE_EVERY_TICKS = 60,
+    PRUNE_EVERY_TICKS = 60,
     STATUS_EVERY_TICKS = 10,
     DRAIN_MS = 5000,    /* for requests under way */
     FAREWELL_MS = 1000, /* for their answers */
@@ -224,7 +224,7 @@ static void serve_log_ready(const struct appliance *appliance)
 }
 
 /* Head office has them, and they are old: the journal may let go of them. */
-static void serve_retire_events(struct appliance *appliance)
+static void serve_prune_events(struct appliance *appliance)
 {
     struct delivery_status delivery_status;
     struct error error = {0};
@@ -311,8 +311,8 @@ static void serve_tick(struct appliance *appliance, int64_t ticks)
     disk_check(appliance->api.disk);
     check_files(appliance);
     add_history(&appliance->api);
-    if (ticks % RETIRE_EVERY_TICKS == 1)
-        serve_retire_events(appliance);
+    if (ticks % PRUNE_EVERY_TICKS == 1)
+        serve_prune_events(appliance);
     if (ticks % STATUS_EVERY_TICKS == 0)
         tell_status(appliance);
     watchdog_tick(&appliance->watchdog);
