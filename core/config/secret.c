@@ -16,12 +16,13 @@ enum { PATH_SIZE = 4096 };
  * may look in, leave out what is no code (core(5), coredump_filter). */
 static void guard_memory(void)
 {
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    /* First, since /proc/self belongs to root once the process isn't dumpable (proc(5)). */
     int filter = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
-    if (filter < 0)
-        return;
-    (void)!write(filter, "0x10", 4); /* headers of mapped files, and nothing of their data */
-    close(filter);
+    if (filter >= 0) {
+        (void)!write(filter, "0x10", 4); /* headers of mapped files, and nothing of their data */
+        close(filter);
+    }
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /* The credential's path; NULL if the service wasn't given it. */

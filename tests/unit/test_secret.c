@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/support/folder.h"
@@ -155,6 +156,44 @@ static void with_a_secret_the_memory_is_not_dumped(UNUSED void **state)
     assert_int_equal(strtol(filter, NULL, 16), 0x10);
 }
 
+/* As the units run: not as root. What root's tools would dump is read here, by root. */
+static void so_it_is_for_a_user_without_rights(UNUSED void **state)
+{
+    char path[FOLDER_PATH_SIZE], filter[16] = "", name[64];
+    int ready[2], leave[2];
+    char byte = 0;
+    if (geteuid() != 0)
+        return; /* the test above has shown it for this user */
+    write_file("tillbox_password", "sesame");
+    folder_file(&folder, "tillbox_password", path);
+    assert_int_equal(chmod(folder.path, 0755), 0);
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    assert_int_equal(pipe(ready) + pipe(leave), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        char *read_secret = NULL;
+        close(leave[1]); /* else it would wait for itself */
+        bool is_well = setgid(65534) == 0 && setuid(65534) == 0 &&
+                       prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0 &&
+                       secret_read(path, NULL, &read_secret) == RESULT_OK;
+        (void)!write(ready[1], &byte, is_well ? 1 : 0);
+        close(ready[1]);
+        (void)!read(leave[0], &byte, 1);
+        _exit(0);
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    snprintf(name, sizeof name, "/proc/%d/coredump_filter", (int)child);
+    int file = open(name, O_RDONLY | O_CLOEXEC);
+    assert_true(file >= 0 && read(file, filter, sizeof filter - 1) > 0);
+    close(file);
+    close(ready[0]);
+    close(leave[0]);
+    close(leave[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(strtol(filter, NULL, 16), 0x10);
+}
+
 static void a_password_in_a_url_is_found(UNUSED void **state)
 {
     static const char *const WITH[] = {
@@ -206,6 +245,7 @@ int main(int argc, char **argv)
         TEST(a_secret_that_is_found_is_read_as_it_is_now),
         TEST(a_secret_that_is_too_short_is_a_problem),
         TEST(with_a_secret_the_memory_is_not_dumped),
+        TEST(so_it_is_for_a_user_without_rights),
         TEST(a_password_in_a_url_is_found),
         TEST(a_password_on_the_command_line_is_refused_and_not_told),
         TEST(a_password_in_a_variable_works),
